@@ -105,7 +105,7 @@ def test_no_module_imports_click_because_typer_carries_its_own(path: Path) -> No
 
 
 def modules_loaded_by(*arguments: str, folder: Path = ROOT) -> set[str]:
-    """Every module that `byteformer-convert ARGUMENTS` imports, in a fresh process that finds the package in `folder`."""
+    """Every module that `byteformer-convert ARGUMENTS` imports, in a fresh process started in `folder`."""
     command = [sys.executable, "-X", "importtime", "-m", "byteformer_convert", *arguments]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
