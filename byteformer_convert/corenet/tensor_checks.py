@@ -1,0 +1,95 @@
+"""What must hold for the tensors of a state dict before anything else looks at them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+
+from byteformer_convert.errors import CheckpointError
+
+DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_SHOWN: Final = 5
+_COUNTED_AT_ONCE: Final = 1 << 22
+
+
+def checked_tensors(state: Mapping[Any, Any], *, where: str) -> dict[str, torch.Tensor]:
+    """The state dict with plain tensors, none of them copied.
+
+    Raises:
+        CheckpointError: No entries; names that are not text; values that are not plain CPU tensors of fp16, bf16, fp32
+            or fp64; tensors without values; NaN or infinity. Every such entry is counted, the first few are named.
+    """
+    if not state:
+        raise CheckpointError("this state dict is empty.", where=where)
+    problems: dict[str, list[str]] = {}
+    for name, value in state.items():
+        if problem := _problem(name, value):
+            problems.setdefault(problem[0], []).append(f"{name}{problem[1]}")
+    if problems:
+        raise CheckpointError(" ".join(_sentence(*item) for item in problems.items()), where=where)
+    return {name: value.detach() for name, value in state.items()}
+
+
+def names_list(names: Sequence[Any]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(str, names[:_SHOWN])) + more
+
+
+def _problem(name: Any, value: Any) -> tuple[str, str] | None:
+    """What is wrong with an entry, and a note to its name; None if nothing is."""
+    if not isinstance(name, str):
+        return "names that are not text", f" ({type(name).__name__})"
+    if type(value) not in (torch.Tensor, torch.nn.Parameter):
+        return "values that are not tensors", f" ({type(value).__name__})"
+    for problem, found in _TENSOR_PROBLEMS:
+        if (note := found(value)) is not None:
+            return problem, note
+    return None
+
+
+def _not_plain(tensor: torch.Tensor) -> str | None:
+    if tensor.is_quantized:
+        return " (quantized)"
+    if tensor.layout is not torch.strided:
+        return f" ({str(tensor.layout).removeprefix('torch.')})"
+    return f" ({tensor.device.type})" if tensor.device.type != "cpu" else None
+
+
+def _not_floating(tensor: torch.Tensor) -> str | None:
+    return None if tensor.dtype in DTYPES else f" ({str(tensor.dtype).removeprefix('torch.')})"
+
+
+def _no_values(tensor: torch.Tensor) -> str | None:
+    return None if tensor.numel() else f" {list(tensor.shape)}"
+
+
+def _more_than_stored(tensor: torch.Tensor) -> str | None:
+    """A few bytes can pose as any shape with stride 0; looking through such a tensor could take for ever."""
+    claimed = tensor.numel() * tensor.element_size()
+    return f" {list(tensor.shape)}" if claimed > tensor.untyped_storage().nbytes() else None
+
+
+def _not_finite(tensor: torch.Tensor) -> str | None:
+    # aminmax hands NaN on and allocates nothing, so a mapped file of gigabytes stays on disk.
+    low, high = torch.aminmax(tensor)
+    if math.isfinite(low.item()) and math.isfinite(high.item()):
+        return None
+    pieces = tensor.detach().flatten().split(_COUNTED_AT_ONCE)
+    return f" ({sum(int((~torch.isfinite(piece)).sum()) for piece in pieces)} of {tensor.numel()} values)"
+
+
+_TENSOR_PROBLEMS: Final[tuple[tuple[str, Callable[[torch.Tensor], str | None]], ...]] = (
+    ("tensors that are not plain and on the CPU", _not_plain),
+    ("tensors that are not fp16, bf16, fp32 or fp64", _not_floating),
+    ("tensors without values", _no_values),
+    ("tensors that claim more values than the file holds", _more_than_stored),
+    ("NaN or infinity", _not_finite),
+)
+
+
+def _sentence(problem: str, names: list[str]) -> str:
+    return f"it holds {problem}: {names_list(names)}."

@@ -1,0 +1,213 @@
+"""Opens a file that torch.save wrote without running what it asks for, or says what the file is instead."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import struct
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+
+from byteformer_convert.errors import CheckpointError
+
+Container = Literal["zip", "legacy", "safetensors"]
+
+_LEGACY_MAGIC: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number as a protocol 2 pickle
+_DOWNLOAD_AGAIN: Final = "Download or copy it again, and compare its size with the original's."
+_SAVE_PLAIN: Final = (
+    "Where you trust the file, save the state dict alone, with CoreNet installed: "
+    "torch.save(torch.load('in.pt', weights_only=False)['model_state_dict'], 'out.pt')."
+)
+
+
+def identify(path: Path) -> Container:
+    """Which of the three formats a file has, by its first bytes.
+
+    Raises:
+        CheckpointError: No such file, not readable, empty, cut off, or something else; the message says what.
+    """
+    start = _read_start(path)
+    if start.startswith(b"PK\x03\x04"):
+        _check_zip(path)
+        return "zip"
+    if start.startswith(_LEGACY_MAGIC):
+        return "legacy"
+    if _is_safetensors(start):
+        return "safetensors"
+    raise CheckpointError(_what_it_is(start), where=path.name, hint=_hint_for(start))
+
+
+def load_torch_file(path: Path, container: Container) -> Any:
+    """What torch.save put into the file. Tensors of a zip file stay on disk until they are read (mmap).
+
+    Raises:
+        CheckpointError: The file asks for anything but tensors, containers and numbers, or is damaged.
+    """
+    # torch maps a zip file's records as they lie in it; a repacked, compressed one must be read the long way.
+    mapped = container == "zip" and not _is_compressed(path)
+    try:
+        with torch.serialization.safe_globals(_NUMPY_SCALARS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickle protocols, before the error that says it all
+            return torch.load(path, weights_only=True, map_location="cpu", mmap=mapped)
+    except Exception as err:  # bytes from anywhere: whatever torch trips over means that the file cannot be used
+        raise _load_error(path, container, err) from err
+
+
+def _read_start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except FileNotFoundError as err:
+        raise CheckpointError("there is no such file.", where=path.name, hint=f"Looked for {path}.") from err
+    except OSError as err:
+        raise CheckpointError(f"this file cannot be read: {err.strerror}.", where=path.name) from err
+    if not start:
+        raise CheckpointError("this file is empty (0 bytes).", where=path.name, hint=_DOWNLOAD_AGAIN)
+    return start
+
+
+def _check_zip(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as err:
+        raise CheckpointError(
+            f"this file is cut off or damaged: it begins as a zip file of torch and has no valid end ({err}).",
+            where=path.name,
+            hint=_DOWNLOAD_AGAIN,
+        ) from err
+    files = {name.partition("/")[2] for name in names}
+    if "constants.pkl" in files:
+        raise CheckpointError(
+            "this is a TorchScript archive (torch.jit.save), not a state dict.",
+            where=path.name,
+            hint="Save the weights alone: torch.save(torch.jit.load('in.pt').state_dict(), 'out.pt').",
+        )
+    if "data.pkl" not in files:
+        raise CheckpointError(
+            "this is a zip file, but not one that torch.save wrote (it holds no data.pkl).", where=path.name
+        )
+
+
+def _is_compressed(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+
+
+def _is_safetensors(start: bytes) -> bool:
+    """Eight bytes of header length, then a JSON object. The longest header that safetensors reads is 100 MB."""
+    return len(start) > 8 and start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= 100_000_000
+
+
+def _what_it_is(start: bytes) -> str:
+    text = start.lstrip().lower()
+    if text.startswith(b"version https://git-lfs"):
+        return "this is a Git LFS pointer, a few lines of text that stand for the file, not the file itself."
+    if text.startswith((b"<!doctype html", b"<html")):
+        return "this is a web page (HTML), not a checkpoint."
+    if text.startswith(b"<?xml"):
+        return "this is XML, perhaps a server's error message, not a checkpoint."
+    if _LEGACY_MAGIC.startswith(start):
+        return f"this file is cut off after {len(start)} bytes."
+    if start[:1] == b"\x80":
+        return "this is a Python pickle, but not one that torch.save wrote."
+    if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf")):
+        return "this file is compressed; unpack it first."
+    if _is_text(start):
+        return "this is a text file, not a checkpoint."
+    return "this is not a checkpoint: it begins neither like a file of torch.save nor like safetensors."
+
+
+def _hint_for(start: bytes) -> str:
+    if start.startswith(b"version https://git-lfs"):
+        return "Fetch the file itself: git lfs pull."
+    if start.lstrip().startswith(b"<"):
+        return "The download went wrong; open the address in a browser to see what it answers."
+    return "A CoreNet checkpoint is a .pt file, or a folder with config.json and model.safetensors."
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = start[:-3].decode() if len(start) == 4096 else start.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(char.isprintable() or char in "\r\n\t" for char in text)
+
+
+def _load_error(path: Path, container: Container, err: Exception) -> CheckpointError:
+    """torch's error in one sentence that says what to do."""
+    message = str(err)
+    if asked := _asked_for(path, container, message):
+        return _unsafe_error(path, asked)
+    if isinstance(err, EOFError) or "unexpected EOF" in message:
+        return CheckpointError("this file is cut off.", where=path.name, hint=_DOWNLOAD_AGAIN)
+    if "Unsupported operand" in message:
+        return CheckpointError(
+            "this file was saved with a pickle protocol that torch's safe reader does not know; torch.save's own is 2.",
+            where=path.name,
+            hint=_SAVE_PLAIN,
+        )
+    detail = message.strip().splitlines()[-1:] or [type(err).__name__]
+    return CheckpointError(f"this file is damaged, torch cannot read it: {detail[0]}", where=path.name)
+
+
+def _asked_for(path: Path, container: Container, message: str) -> list[str]:
+    """Names of what the file wants imported beyond tensors; of a legacy file only the first, from the message."""
+    found = re.findall(r"(?:Unsupported global: GLOBAL|unsupported GLOBAL) (\S+)", message)
+    if not found or container != "zip":
+        return found[:1]
+    try:
+        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
+        return found[:1]
+
+
+def _unsafe_error(path: Path, asked: list[str]) -> CheckpointError:
+    names = ", ".join(asked[:5]) + (f" and {len(asked) - 5} more" if len(asked) > 5 else "")
+    whole = any(name.startswith("torch.nn.modules.") for name in asked)
+    what = "this is a whole pickled model, not its state dict" if whole else "this file holds more than tensors"
+    return CheckpointError(
+        f"{what}: reading it would import {names}. A file that chooses what is imported can run any code, "
+        "so it is refused.",
+        where=path.name,
+        hint=_SAVE_PLAIN if not whole else _SAVE_PLAIN.replace("['model_state_dict']", ".state_dict()"),
+    )
+
+
+class _NumpyType:
+    """Stands in for numpy.dtype while a numpy scalar is read, so that no pickle reaches numpy itself."""
+
+    def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
+        self.code = code
+        self.byte_order = "<"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.byte_order = ">" if state[1] == ">" else "<"
+
+
+_STRUCT_CODES: Final = {
+    "f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q",
+    "u1": "B", "u2": "H", "u4": "I", "u8": "Q", "b1": "?",
+}  # fmt: skip
+
+
+def _numpy_scalar(kind: _NumpyType, raw: bytes) -> float | int | bool | None:
+    """The number in a pickled numpy scalar; None for the kinds that are no plain number."""
+    code = _STRUCT_CODES.get(kind.code)
+    if code is None:
+        return None
+    value: float | int | bool = struct.unpack(kind.byte_order + code, raw)[0]
+    return value
+
+
+# A training checkpoint's best_metric is often a numpy scalar. numpy 1 and 2 name the function differently.
+_NUMPY_SCALARS: Final[list[Any]] = [
+    (_numpy_scalar, "numpy.core.multiarray.scalar"),
+    (_numpy_scalar, "numpy._core.multiarray.scalar"),
+    (_NumpyType, "numpy.dtype"),
+]
