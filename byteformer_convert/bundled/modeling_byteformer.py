@@ -1,0 +1,543 @@
+# Copied as it stands into every converted folder: it runs on machines where only transformers is installed.
+"""ByteFormer: a transformer that classifies files from their bytes (Horton et al., arXiv 2306.00238).
+
+The numbers are those of Apple's CoreNet, oddities included; ByteFormerConfig says how to switch each of them off.
+Axis names in comments: batch, bytes, tokens, windows (batch x windows of one layer), window (tokens in one), hidden.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import ImageClassifierOutput, ModelOutput, SequenceClassifierOutput
+from transformers.utils import can_return_tuple
+
+from .configuration_byteformer import ByteFormerConfig
+
+PADDING = -1  # how a caller marks padding; the padding row of the embedding, vocab_size - 1, means the same
+
+ACTIVATION_LAYERS = {
+    "gelu": nn.GELU,
+    "hard_sigmoid": nn.Hardsigmoid,
+    "hard_swish": nn.Hardswish,
+    "leaky_relu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "sigmoid": nn.Sigmoid,
+    "swish": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
+@dataclass
+class ByteFormerModelOutput(ModelOutput):
+    """What ByteFormerModel returns.
+
+    Args:
+        last_hidden_state: (batch, tokens, hidden), after all merges and the last norm.
+        pooler_output: (batch, hidden), the mean over the tokens.
+        hidden_states: On request, the embeddings and the output of each layer after its merge, layers + 1 tensors.
+        attentions: On request, one (windows, heads, window, window) tensor per layer.
+        token_mask: (batch, tokens), 1 for tokens made of file bytes, 0 for padding: the mask for cross-attention.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    pooler_output: torch.FloatTensor | None = None
+    hidden_states: tuple | None = None
+    attentions: tuple | None = None
+    token_mask: torch.LongTensor | None = None
+
+
+class ByteFormerLayerNorm(nn.LayerNorm):
+    """LayerNorm with the axis rule of CoreNet's `LayerNorm.forward`.
+
+    A tensor whose axis 1 has exactly `hidden` entries is taken for channel-first: mean and standard deviation run
+    over axis 1, the epsilon is added to the standard deviation, weight and bias follow axis 1.
+    """
+
+    def __init__(self, config, fp32=False):
+        super().__init__(config.hidden_size, eps=config.layer_norm_eps)
+        self.fp32 = fp32
+        self.last_axis_only = config.last_axis_layer_norm
+
+    def forward(self, hidden_states, lengths=None):
+        """Normalises (batch, tokens, hidden).
+
+        Args:
+            hidden_states: (batch, tokens, hidden).
+            lengths: (batch,) tokens of each row where rows are to be treated as if they were alone, else None.
+        """
+        dtype = hidden_states.dtype
+        weight, bias = self.weight, self.bias
+        if self.fp32:
+            hidden_states, weight, bias = hidden_states.float(), weight.float(), bias.float()
+        hidden_size, tokens = self.normalized_shape[0], hidden_states.shape[1]
+        if self.last_axis_only or tokens < hidden_size or (lengths is None and tokens != hidden_size):
+            normed = F.layer_norm(hidden_states, self.normalized_shape, weight, bias, self.eps)
+        elif lengths is None:
+            normed = self._over_tokens(hidden_states, weight, bias)
+        else:
+            normed = F.layer_norm(hidden_states, self.normalized_shape, weight, bias, self.eps)
+            over_tokens = self._over_tokens(hidden_states[:, :hidden_size], weight, bias)
+            meets_rule = (lengths == hidden_size)[:, None, None]
+            head = torch.where(meets_rule, over_tokens, normed[:, :hidden_size])
+            normed = torch.cat([head, normed[:, hidden_size:]], dim=1)
+        return normed.to(dtype)
+
+    def _over_tokens(self, hidden_states, weight, bias):
+        std, mean = torch.std_mean(hidden_states, dim=1, keepdim=True, unbiased=False)
+        return torch.addcmul(bias[None, :, None], (hidden_states - mean) / (std + self.eps), weight[None, :, None])
+
+
+class ByteFormerDropPath(nn.Module):
+    """Stochastic depth. CoreNet drops rows of the windowed tensor, so one window at a time and not one file."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, hidden_states):
+        if self.rate == 0.0 or not self.training:
+            return hidden_states
+        keep = hidden_states.new_empty(hidden_states.shape[0], 1, 1).bernoulli_(1.0 - self.rate)
+        return hidden_states * keep.div_(1.0 - self.rate)
+
+
+class ByteFormerEmbeddings(nn.Module):
+    """Bytes to tokens: embedding, convolution over the byte axis, positions."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        hidden_size = config.hidden_size
+        self.byte_embeddings = nn.Embedding(config.vocab_size, hidden_size, padding_idx=config.vocab_size - 1)
+        self.projection = nn.Conv1d(hidden_size, hidden_size, config.conv_kernel_size, config.conv_stride, bias=False)
+        if config.position_embedding_type == "sinusoidal":
+            # Persistent: from_pretrained leaves other buffers unfilled.
+            self.register_buffer("position_embeddings", sinusoidal_positions(config))
+        else:
+            self.position_embeddings = nn.Parameter(torch.empty(config.max_position_embeddings, hidden_size))
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, input_ids):
+        """(batch, bytes) ids without -1 -> (batch, tokens, hidden)."""
+        hidden_states = self.byte_embeddings(input_ids)  # (batch, bytes, hidden)
+        hidden_states = self.projection(hidden_states.transpose(1, 2)).transpose(1, 2)  # (batch, tokens, hidden)
+        return self.dropout(hidden_states + self.position_embeddings[: hidden_states.shape[1]])
+
+
+class ByteFormerAttention(nn.Module):
+    """Multi-head self-attention inside each window."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.num_heads = config.num_attention_heads
+        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.scaling = self.head_dim**-0.5
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden_states, mask=None, output_attentions=False):
+        """(windows, window, hidden), mask (windows, 1, window, window) or None -> the same, and the probabilities."""
+        query, key, value = (
+            self._split_heads(proj(hidden_states)) for proj in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        probabilities = None
+        if output_attentions:
+            scores = (query * self.scaling) @ key.transpose(-1, -2)
+            scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
+            probabilities = scores.softmax(dim=-1, dtype=torch.float32).to(scores.dtype)
+            context = probabilities @ value
+        else:
+            context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scaling)
+        context = context.transpose(1, 2).flatten(2)  # (windows, heads, window, head) -> (windows, window, hidden)
+        return self.o_proj(context), probabilities
+
+    def _split_heads(self, projected):
+        # (windows, window, hidden) -> (windows, heads, window, head)
+        return projected.view(*projected.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
+
+
+class ByteFormerMLP(nn.Module):
+    """Feed-forward network of a layer."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        slope = {"negative_slope": config.hidden_act_slope} if config.hidden_act == "leaky_relu" else {}
+        self.activation = ACTIVATION_LAYERS[config.hidden_act](**slope)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, hidden_states):
+        return self.fc2(self.activation(self.fc1(hidden_states)))
+
+
+class ByteFormerTokenMerging(nn.Module):
+    """Halves the tokens: each pair is concatenated and projected back to `hidden` channels.
+
+    `reduction.weight` is (hidden, 2 x hidden) with all channels of the first token before those of the second, so
+    that a merge is a reshape. CoreNet's columns alternate between the two tokens.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.reduction = nn.Linear(2 * config.hidden_size, config.hidden_size, bias=False)
+        # CoreNet's TokenMerging takes the plain norm whatever norm_layer says.
+        self.norm = ByteFormerLayerNorm(config)
+
+    def forward(self, hidden_states, lengths=None):
+        """(batch, tokens, hidden) -> (batch, ceil(tokens / 2), hidden); lengths, if given, are those after merging."""
+        batch, tokens, hidden = hidden_states.shape
+        if tokens % 2:
+            hidden_states = F.pad(hidden_states, (0, 0, 0, 1))
+        return self.norm(self.reduction(hidden_states.reshape(batch, -1, 2 * hidden)), lengths)
+
+
+class ByteFormerLayer(GradientCheckpointingLayer):
+    """Pre-norm attention and feed-forward network over (shifted) windows, then, in some layers, a merge."""
+
+    def __init__(self, config, layer_index):
+        super().__init__()
+        self.window_size = config.window_sizes[layer_index]
+        self.window_shift = max(config.window_shifts[layer_index], 0)  # CoreNet rolls for positive shifts only
+        self.mask_shifted_windows = config.mask_shifted_windows
+        self.layernorm_before = ByteFormerLayerNorm(config, fp32=config.layer_norm_fp32)
+        self.attention = ByteFormerAttention(config)
+        self.layernorm_after = ByteFormerLayerNorm(config, fp32=config.layer_norm_fp32)
+        self.mlp = ByteFormerMLP(config)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.drop_path = ByteFormerDropPath(drop_path_rate(config, layer_index))
+        self.token_merging = ByteFormerTokenMerging(config) if config.downsample[layer_index] else None
+
+    def forward(self, hidden_states, lengths=None, output_attentions=False):
+        """One layer.
+
+        Args:
+            hidden_states: (batch, tokens, hidden).
+            lengths: (batch,) tokens of each row, where padding is masked; else None.
+            output_attentions: Whether to return the attention probabilities too.
+
+        Returns:
+            (batch, tokens or, after a merge, ceil(tokens / 2), hidden), and (windows, heads, window, window) or None.
+        """
+        batch, tokens, hidden = hidden_states.shape
+        # The zero tokens that fill the last window take part as keys in CoreNet, whose mask is not passed on.
+        hidden_states = F.pad(hidden_states, (0, 0, 0, -tokens % self.window_size))
+        padded = hidden_states.shape[1]
+        if lengths is not None:
+            hidden_states = hidden_states * valid_tokens(lengths, padded)[..., None]
+        hidden_states = self._roll(hidden_states, lengths, backwards=True)
+        windows = hidden_states.reshape(-1, self.window_size, hidden)  # (batch, tokens, hidden) -> windows
+        windows, attentions = self._transform(windows, self._mask(batch, padded, lengths, windows), output_attentions)
+        hidden_states = self._roll(windows.reshape(batch, padded, hidden), lengths)[:, :tokens]
+        if self.token_merging is not None:
+            if lengths is not None:
+                hidden_states = hidden_states * valid_tokens(lengths, tokens)[..., None]
+                lengths = merged_length(lengths)
+            hidden_states = self.token_merging(hidden_states, lengths)
+        return hidden_states, attentions
+
+    def _transform(self, windows, mask, output_attentions):
+        residual = windows
+        windows, attentions = self.attention(self.layernorm_before(windows), mask, output_attentions)
+        windows = self.drop_path(self.dropout(windows)) + residual
+        residual = windows
+        windows = self.drop_path(self.dropout(self.mlp(self.layernorm_after(windows)))) + residual
+        return windows, attentions
+
+    def _roll(self, hidden_states, lengths, backwards=False):
+        if self.window_shift == 0:
+            return hidden_states
+        shift = -self.window_shift if backwards else self.window_shift
+        if lengths is None:
+            return roll(hidden_states, shift)
+        source = rolled_positions(lengths, hidden_states.shape[1], self.window_size, -shift)
+        return hidden_states.gather(1, source[..., None].expand_as(hidden_states))
+
+    def _mask(self, batch, padded, lengths, windows):
+        """(windows, 1, window, window), True where a query may attend to a key; None where all may."""
+        masks_shift = self.mask_shifted_windows and self.window_shift > 0
+        if lengths is None and not masks_shift:
+            return None
+        if lengths is None:
+            lengths = torch.full((batch,), padded, device=windows.device)
+        source = rolled_positions(lengths, padded, self.window_size, self.window_shift)  # (batch, tokens)
+        valid = (source < lengths[:, None]).view(-1, 1, self.window_size)  # (windows, 1, window): keys
+        mask = valid.expand(-1, self.window_size, -1)
+        if masks_shift:
+            position = torch.arange(padded, device=windows.device)
+            wrapped = (source < position).view(-1, self.window_size)
+            mask = mask & (wrapped[:, :, None] == wrapped[:, None, :])
+        # A query without any key would give NaN; such queries are padding and are thrown away.
+        return (mask | ~mask.any(-1, keepdim=True))[:, None]
+
+
+def roll(hidden_states, shift):
+    """torch.roll along the tokens, as two slices: torch.compile cannot index a roll of unknown length."""
+    tokens = hidden_states.shape[1]
+    start = -shift
+    if not 0 <= start < tokens:
+        start = start % tokens
+    return torch.cat([hidden_states[:, start:], hidden_states[:, :start]], dim=1)
+
+
+def drop_path_rate(config, layer_index):
+    """Linear from 0 to `drop_path_rate` over the layers, rounded to 3 digits as CoreNet does."""
+    return round(float(np.linspace(0, config.drop_path_rate, config.num_hidden_layers)[layer_index]), 3)
+
+
+def sinusoidal_positions(config):
+    """(max tokens, hidden): sines of position x frequency, then cosines (CoreNet's SinusoidalPositionalEmbedding)."""
+    half = config.hidden_size // 2
+    frequency = torch.exp(torch.arange(half, dtype=torch.float) * -(np.log(10000) / (half - 1)))
+    angle = torch.arange(config.max_position_embeddings, dtype=torch.float)[:, None] * frequency
+    return F.pad(torch.cat([angle.sin(), angle.cos()], dim=1), (0, config.hidden_size % 2))
+
+
+def merged_length(lengths):
+    """Tokens after a merge: pairs, an odd one with a zero token."""
+    return (lengths + 1) // 2
+
+
+def valid_tokens(lengths, tokens):
+    """(batch,) lengths -> (batch, tokens), True for the first `length` of each row."""
+    return torch.arange(tokens, device=lengths.device) < lengths[:, None]
+
+
+def rolled_positions(lengths, padded, window_size, shift):
+    """Where each token comes from when every row is rolled by -shift within its own whole windows.
+
+    Args:
+        lengths: (batch,) tokens of each row.
+        padded: Tokens of the batch, a multiple of `window_size`.
+        window_size: Tokens of a window.
+        shift: Tokens to roll by; positive moves tokens to the front.
+
+    Returns:
+        (batch, padded) positions; those behind a row's own windows stay where they are.
+    """
+    position = torch.arange(padded, device=lengths.device)
+    whole = ((lengths + window_size - 1) // window_size * window_size).clamp(min=window_size)[:, None]
+    return torch.where(position < whole, (position + shift) % whole, position)
+
+
+class ByteFormerPreTrainedModel(PreTrainedModel):
+    """Initialisation, and what transformers needs to know about the models below."""
+
+    config_class = ByteFormerConfig
+    base_model_prefix = "byteformer"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["ByteFormerEmbeddings", "ByteFormerLayer"]
+    _supports_sdpa = True
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        """As a fresh CoreNet model, whatever the YAML's linear_init says; functions of torch.nn.init alone, since
+        transformers lets those pass over weights that were loaded."""
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv1d):
+            bound = (module.in_channels * module.kernel_size[0]) ** -0.5
+            nn.init.uniform_(module.weight, -bound, bound)
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.PReLU):
+            nn.init.constant_(module.weight, 0.25)
+        elif isinstance(module, ByteFormerEmbeddings):
+            self._init_embeddings(module)
+
+    def _init_embeddings(self, module):
+        std = self.config.hidden_size**-0.5
+        table = module.byte_embeddings
+        if not getattr(table.weight, "_is_hf_initialized", False):
+            nn.init.trunc_normal_(table.weight, std=std)
+            table.weight[table.padding_idx].zero_()
+        positions = module.position_embeddings
+        if isinstance(positions, nn.Parameter):
+            nn.init.trunc_normal_(positions, std=std)
+        elif not getattr(positions, "_is_hf_initialized", False):
+            positions.copy_(sinusoidal_positions(self.config))
+
+
+class ByteFormerModel(ByteFormerPreTrainedModel):
+    """The encoder: file bytes to token features."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.embeddings = ByteFormerEmbeddings(config)
+        self.layers = nn.ModuleList([ByteFormerLayer(config, index) for index in range(config.num_hidden_layers)])
+        self.layernorm = ByteFormerLayerNorm(config, fp32=config.layer_norm_fp32)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.embeddings.byte_embeddings
+
+    def set_input_embeddings(self, value):
+        self.embeddings.byte_embeddings = value
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        inputs_embeds=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        **kwargs,
+    ):
+        """Encodes files.
+
+        Args:
+            input_ids: (batch, bytes) integers, padded on the right with -1 or with `vocab_size - 1`; not changed.
+            attention_mask: (batch, bytes), 0 where a byte is padding, as another way of saying so.
+            inputs_embeds: Not supported; here so that transformers' wrappers may pass None.
+            output_attentions: Whether to return attention probabilities.
+            output_hidden_states: Whether to return the output of every layer.
+
+        Returns:
+            ByteFormerModelOutput.
+
+        Raises:
+            ValueError: Fewer bytes than the kernel, more than the position table has room for, or no input_ids.
+        """
+        if input_ids is None or inputs_embeds is not None:
+            raise ValueError("ByteFormer takes input_ids, the bytes of a file as integers; inputs_embeds is not supported.")
+        check_length(self.config, input_ids.shape[-1])
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        input_ids, lengths = self._prepare(input_ids, attention_mask)
+        masked_lengths = lengths if self.config.mask_padding else None
+
+        hidden_states = self.embeddings(input_ids)
+        all_hidden_states, all_attentions = (hidden_states,), ()
+        for layer in self.layers:
+            hidden_states, attentions = layer(hidden_states, masked_lengths, output_attentions)
+            if layer.token_merging is not None:
+                lengths = merged_length(lengths)
+                masked_lengths = lengths if self.config.mask_padding else None
+            all_hidden_states += (hidden_states,)
+            all_attentions += (attentions,)
+        hidden_states = self.layernorm(hidden_states, masked_lengths)
+        token_mask = valid_tokens(lengths, hidden_states.shape[1])
+        return ByteFormerModelOutput(
+            last_hidden_state=hidden_states,
+            pooler_output=self._pool(hidden_states, token_mask),
+            hidden_states=all_hidden_states if output_hidden_states else None,
+            attentions=all_attentions if output_attentions else None,
+            token_mask=token_mask.long(),
+        )
+
+    def _prepare(self, input_ids, attention_mask):
+        """Ids with the padding row's index for padding, and (batch,) tokens made of file bytes alone."""
+        padding_row = self.config.vocab_size - 1
+        is_padding = (input_ids == PADDING) | (input_ids == padding_row)
+        if attention_mask is not None:
+            is_padding = is_padding | (attention_mask == 0)
+        input_ids = torch.where(is_padding, padding_row, input_ids.long())
+        file_bytes = (~is_padding).sum(dim=1)
+        tokens = (file_bytes - self.config.conv_kernel_size) // self.config.conv_stride + 1
+        return input_ids, tokens.clamp(min=0)
+
+    def _pool(self, hidden_states, token_mask):
+        # CoreNet's sum over its never-filled mask: the mean over all tokens, padding included.
+        if not self.config.mask_padding:
+            return hidden_states.mean(dim=1)
+        total = (hidden_states * token_mask[..., None]).sum(dim=1)
+        return total / token_mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def check_length(config, length):
+    """Raises ValueError where an input of `length` bytes is too short for one token or too long for the positions."""
+    if length < config.conv_kernel_size:
+        raise ValueError(
+            f"The input is {length} bytes long; this model's byte convolution needs at least "
+            f"{config.conv_kernel_size} bytes (pad with {PADDING} to reach them)."
+        )
+    if length > config.max_bytes:
+        tokens = (length - config.conv_kernel_size) // config.conv_stride + 1
+        raise ValueError(
+            f"The input is {length} bytes long; this model takes at most {config.max_bytes} bytes "
+            f"(its position table has {config.max_position_embeddings} rows, the input has {tokens} tokens)."
+        )
+
+
+class ByteFormerForClassification(ByteFormerPreTrainedModel):
+    """ByteFormerModel with a linear classifier on the mean token; the base of the two task classes."""
+
+    output_class = ImageClassifierOutput
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.byteformer = ByteFormerModel(config)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        labels=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        **kwargs,
+    ):
+        """Classifies files.
+
+        Args:
+            input_ids: (batch, bytes) integers, padded on the right with -1 or with `vocab_size - 1`; not changed.
+            attention_mask: (batch, bytes), 0 where a byte is padding, as another way of saying so.
+            labels: (batch,) class indices; then the output holds the loss.
+            output_attentions: Whether to return attention probabilities.
+            output_hidden_states: Whether to return the output of every layer.
+
+        Returns:
+            An output with `logits` (batch, num_labels) over all classes and, where asked for, `loss`.
+
+        Raises:
+            ValueError: Fewer bytes than the kernel, more than the position table has room for, or no input_ids.
+        """
+        outputs = self.byteformer(
+            input_ids,
+            attention_mask=attention_mask,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        logits = self.classifier(outputs.pooler_output)
+        loss = None if labels is None else self.loss_function(labels, logits, self.config, **kwargs)
+        return self.output_class(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class ByteFormerForImageClassification(ByteFormerForClassification):
+    """ByteFormer for the bytes of image files."""
+
+
+class ByteFormerForAudioClassification(ByteFormerForClassification):
+    """ByteFormer for the bytes of audio files."""
+
+    output_class = SequenceClassifierOutput
+
+
+__all__ = [
+    "ByteFormerForAudioClassification",
+    "ByteFormerForImageClassification",
+    "ByteFormerModel",
+    "ByteFormerPreTrainedModel",
+]
