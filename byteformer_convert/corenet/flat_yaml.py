@@ -163,19 +163,22 @@ def _syntax_sentence(err: yaml.YAMLError) -> str:
 
 
 def _check_size(root: yaml.Node, source: str) -> None:
-    """Counts what the file holds once every alias is expanded, each node once. A node that holds itself has no size."""
-    sizes: dict[int, int] = {}
+    """Measures what the file holds once every alias is expanded, looking at each node once.
 
-    def measure(node: yaml.Node) -> int:
-        if id(node) not in sizes:
-            sizes[id(node)] = MAX_NODES + 1
-            sizes[id(node)] = 1 + sum(measure(child) for child in _children(node))
-        return sizes[id(node)]
+    An alias comes after what it stands for, so this recurses no deeper than the text is nested.
+    """
+    measured: dict[int, tuple[int, int]] = {}
 
-    try:
-        size = measure(root)
-    except RecursionError as err:
-        raise OptionsError(f"its aliases are nested more than {MAX_DEPTH} deep.", where=source) from err
+    def measure(node: yaml.Node) -> tuple[int, int]:
+        if id(node) not in measured:
+            measured[id(node)] = (MAX_NODES, 1)  # for a node that holds itself
+            inside = [measure(child) for child in _children(node)]
+            measured[id(node)] = 1 + sum(size for size, _ in inside), 1 + max((depth for _, depth in inside), default=0)
+        return measured[id(node)]
+
+    size, depth = measure(root)
+    if depth > MAX_DEPTH + 1:
+        raise OptionsError(f"it is nested more than {MAX_DEPTH} deep once its aliases are expanded.", where=source)
     if size > MAX_NODES:
         raise OptionsError(
             f"it holds over {MAX_NODES:,} values once its aliases (`*name`) are expanded, or one that holds itself.",

@@ -171,8 +171,8 @@ class _Reader:
         try:
             return option.read(self.flat[option.key])
         except BadValue as bad:
-            origin = " (--override)" if option.key in self.overrides else ""
-            self.problems.append(f"{option.key}{origin}{bad}")
+            origin = " (from --override)" if option.key in self.overrides else ""
+            self.problems.append(f"{option.key}{bad}{origin}")
             return None
 
 

@@ -17,8 +17,8 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """Option key to value, of equal keys the last one.
 
     Keys may be written with dashes, as on CoreNet's command line, or with underscores, as in its YAMLs. Values are
-    YAML; lists may also be separated by commas. Where CoreNet's own reading of the same text differs from YAML's, CoreNet's
-    counts (`010` is 10, `1e-5` a number), or the text is refused.
+    YAML; lists may also be separated by commas. Where CoreNet's own reading of the same text differs from YAML's,
+    CoreNet's counts (`010` is 10, `1e-5` a number), or the text is refused.
 
     Raises:
         UsageError: Not of the form KEY=VALUE.
