@@ -13,16 +13,6 @@ from transformers import BatchFeature, SequenceFeatureExtractor
 
 from .byte_batch_byteformer import BYTES_TYPES, PATH_TYPES, file_stream, pad_to_batch, read_file, source_name
 
-try:  # for MP3 only
-    import av
-except ImportError:
-    av = None  # type: ignore[assignment]
-
-try:  # for other sampling rates only
-    import torchaudio
-except (ImportError, OSError):  # OSError: built for another torch
-    torchaudio = None
-
 FILE_FORMATS = ("wav", "mp3")
 ENCODING_DTYPES = ("float32", "int32", "int16", "uint8")
 MP3_SAMPLING_RATE = 16_000
@@ -36,7 +26,8 @@ class ByteFormerFeatureExtractor(SequenceFeatureExtractor):
     """Encodes sound as the files that a ByteFormer was trained on, and gives their bytes.
 
     The steps are those of CoreNet's evaluation, byte for byte, with its `sox` backend: cut or zero-pad, mean over
-    channels, encode, pad. A folder's own values are in its preprocessor_config.json.
+    channels, encode, pad. A folder's own values are in its preprocessor_config.json. What may be None is None by
+    default: transformers leaves None out when it saves.
 
     Args:
         sampling_rate: Samples per second of the sound that is encoded.
@@ -52,7 +43,7 @@ class ByteFormerFeatureExtractor(SequenceFeatureExtractor):
         self,
         sampling_rate: int = 16_000,
         num_samples: int = 16_000,
-        file_format: str | None = "wav",
+        file_format: str | None = None,
         encoding_dtype: str = "float32",
         padding_value: int = -1,
         **kwargs: Any,
@@ -161,8 +152,10 @@ def encode_mp3(waveform: np.ndarray, sampling_rate: int) -> bytes:
         ImportError: PyAV is not installed.
         ValueError: Another rate than 16 kHz.
     """
-    if av is None:
-        raise ImportError("MP3 is encoded with PyAV, which is not installed here: `pip install av`.")
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError("MP3 is encoded with PyAV, which is not installed here: `pip install av`.") from error
     if sampling_rate != MP3_SAMPLING_RATE:
         raise ValueError(f"MP3 is the same as sox's at {MP3_SAMPLING_RATE} Hz only, not at {sampling_rate} Hz.")
     file = io.BytesIO()
@@ -301,11 +294,13 @@ def _array(source: Any, name: str) -> np.ndarray:
 
 def _resample(waveform: np.ndarray, old: int, new: int, name: str) -> np.ndarray:
     # CoreNet never resamples: its data sets have one rate. torchaudio's default filter is what transformers uses.
-    if torchaudio is None:
+    try:
+        import torchaudio
+    except (ImportError, OSError) as error:  # OSError: built for another torch
         raise ImportError(
             f"{name}: {old} Hz, and the model was trained at {new} Hz. `pip install torchaudio` to have it resampled, "
             "or resample it yourself."
-        )
+        ) from error
     return torchaudio.functional.resample(torch.from_numpy(np.ascontiguousarray(waveform)), old, new).numpy()
 
 

@@ -26,8 +26,8 @@ class ByteFormerImageProcessor(BaseImageProcessor):
     """Encodes images as the files that a ByteFormer was trained on, and gives their bytes.
 
     The steps are those of CoreNet's evaluation, byte for byte: RGB, resize, centre crop, encode, shuffle, mask, noise,
-    permute, pad. A folder's own values are in its preprocessor_config.json; the defaults here are those of the
-    published checkpoints.
+    permute, pad. A folder's own values are in its preprocessor_config.json. What may be None is None by default:
+    transformers leaves None out when it saves.
 
     Args:
         do_resize: Resize before the crop.
@@ -57,7 +57,7 @@ class ByteFormerImageProcessor(BaseImageProcessor):
         resample: int = 3,
         do_center_crop: bool = True,
         crop_size: dict[str, int] | None = None,
-        file_encoding: str | None = "TIFF",
+        file_encoding: str | None = None,
         jpeg_quality: int = 100,
         shuffle_mode: str | None = None,
         shuffle_stride: int = 1024,
