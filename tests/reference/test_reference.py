@@ -21,7 +21,7 @@ from byteformer_convert.reference.byteformer import (
     make_activation,
     partition_windows,
 )
-from tests.golden_cases import GoldenCase, golden_cases
+from tests.golden_cases import GoldenCase, golden_cases, sinusoids
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +241,11 @@ def test_merges_keep_the_plain_norm_whatever_norm_layer_says() -> None:
     plain = [name for name, kind in norms.items() if kind is CoreNetLayerNorm]
     assert len(norms) == 6
     assert plain == ["downsamplers.downsample_0.norm"]
+
+
+def test_fixed_positions_are_all_sines_and_then_all_cosines() -> None:
+    table = make_reference(sinusoidal_pos_emb=True).state_dict()["pos_embed.pos_embed.pos_embed"]
+    torch.testing.assert_close(table, sinusoids((1, 1, 64, 8)))
 
 
 # --- training ---
