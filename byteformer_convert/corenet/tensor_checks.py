@@ -29,7 +29,8 @@ def checked_tensors(state: Mapping[Any, Any], *, where: str) -> dict[str, torch.
         if problem := _problem(name, value):
             problems.setdefault(problem[0], []).append(f"{name}{problem[1]}")
     if problems:
-        raise CheckpointError(" ".join(_sentence(*item) for item in problems.items()), where=where)
+        listed = "; ".join(f"{problem}: {names_list(names)}" for problem, names in problems.items())
+        raise CheckpointError(f"it holds {listed}.", where=where)
     return {name: value.detach() for name, value in state.items()}
 
 
@@ -89,7 +90,3 @@ _TENSOR_PROBLEMS: Final[tuple[tuple[str, Callable[[torch.Tensor], str | None]], 
     ("tensors that claim more values than the file holds", _more_than_stored),
     ("NaN or infinity", _not_finite),
 )
-
-
-def _sentence(problem: str, names: list[str]) -> str:
-    return f"it holds {problem}: {names_list(names)}."

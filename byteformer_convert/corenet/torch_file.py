@@ -19,7 +19,7 @@ Container = Literal["zip", "legacy", "safetensors"]
 _LEGACY_MAGIC: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number as a protocol 2 pickle
 _DOWNLOAD_AGAIN: Final = "Download or copy it again, and compare its size with the original's."
 _SAVE_PLAIN: Final = (
-    "Where you trust the file, save the state dict alone, with CoreNet installed: "
+    "Where you trust the file, save its state dict alone, in a Python that has what it asks for: "
     "torch.save(torch.load('in.pt', weights_only=False)['model_state_dict'], 'out.pt')."
 )
 
@@ -65,6 +65,8 @@ def _read_start(path: Path) -> bytes:
         raise CheckpointError("there is no such file.", where=path.name, hint=f"Looked for {path}.") from err
     except OSError as err:
         raise CheckpointError(f"this file cannot be read: {err.strerror}.", where=path.name) from err
+    if not path.is_file():
+        raise CheckpointError("this is a pipe or a device, and a checkpoint is read more than once.", where=path.name)
     if not start:
         raise CheckpointError("this file is empty (0 bytes).", where=path.name, hint=_DOWNLOAD_AGAIN)
     return start
@@ -123,6 +125,8 @@ def _what_it_is(start: bytes) -> str:
 
 
 def _hint_for(start: bytes) -> str:
+    if _LEGACY_MAGIC.startswith(start):
+        return _DOWNLOAD_AGAIN
     if start.startswith(b"version https://git-lfs"):
         return "Fetch the file itself: git lfs pull."
     if start.lstrip().startswith(b"<"):
@@ -151,8 +155,10 @@ def _load_error(path: Path, container: Container, err: Exception) -> CheckpointE
             where=path.name,
             hint=_SAVE_PLAIN,
         )
-    detail = message.strip().splitlines()[-1:] or [type(err).__name__]
-    return CheckpointError(f"this file is damaged, torch cannot read it: {detail[0]}", where=path.name)
+    detail = message.strip().rstrip(".").splitlines()[-1:] or [type(err).__name__]
+    return CheckpointError(
+        f"this file is damaged, torch cannot read it: {detail[0]}.", where=path.name, hint=_DOWNLOAD_AGAIN
+    )
 
 
 def _asked_for(path: Path, container: Container, message: str) -> list[str]:

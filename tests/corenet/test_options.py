@@ -162,6 +162,14 @@ def test_anchors_and_merge_keys_work_and_are_no_repetition(tmp_path: Path) -> No
     assert (found.mode, found.conv_kernel_size, found.ignored) == ("small", 4, ())
 
 
+def test_two_merge_keys_in_one_mapping_both_count(tmp_path: Path) -> None:
+    text = (
+        "_anchor_a: &a {mode: base}\n_anchor_b: &b {conv_kernel_size: 4}\nmodel.classification:\n  name: byteformer\n"
+    )
+    found = load_options(write(tmp_path, text + "  byteformer:\n    <<: *a\n    <<: *b\n"))
+    assert (found.mode, found.conv_kernel_size, found.ignored) == ("base", 4, ())
+
+
 def test_a_typo_beside_byteformers_options_is_ignored_with_the_nearest_known_key() -> None:
     (sentence,) = options(window_size=[32]).ignored
     assert (
@@ -231,6 +239,7 @@ def test_resolved_is_json_and_rebuilds_the_same_options() -> None:
         ({B + "stochastic_dropout": float("inf")}, ("stochastic_dropout is inf", "finite")),
         ({B + "dropout": 0.1, B + "stochastic_dropout": 0.0006}, ("dropout is 0.1", "0.0006", "not both")),
         ({B + "padding_index": "-1"}, ("padding_index is '-1'", "whole number")),
+        ({B + "padding_index": -2}, ("padding_index is -2", "-1 to 256")),
         ({B + "padding_index": 257}, ("padding_index is 257", "-1 to 256")),
         ({B + "dummy_input_token_length": "a"}, ("dummy_input_token_length is 'a'",)),
         ({B + "use_pytorch_mha": "a"}, ("use_pytorch_mha is 'a'",)),
@@ -415,6 +424,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_does_not_matter(tmp_path: Path) -> None:
     assert load_options(write(tmp_path, b"\xef\xbb\xbf" + YAML.encode())).mode == "small"
+    assert load_options(write(tmp_path, b"\xef\xbb\xbf" + adapter_config().encode(), "config.json")).mode == "small"
 
 
 # The adapter's config.json
