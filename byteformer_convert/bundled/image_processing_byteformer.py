@@ -256,10 +256,10 @@ def _array_to_image(array: np.ndarray, name: str, input_data_format: str | None)
         )
     if array.ndim == 3 and _channels_first(array.shape, name, input_data_format):
         array = array.transpose(1, 2, 0)
-    if array.ndim == 3 and array.shape[2] == 1:
+    if not array.size or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in IMAGE_CHANNELS):
+        raise ValueError(f"{name}: an array of shape {array.shape} is not an image with 1, 3 or 4 channels.")
+    if array.shape[2:] == (1,):
         array = array[:, :, 0]
-    if array.ndim not in (2, 3) or not array.size:
-        raise ValueError(f"{name}: an array of shape {array.shape} is not an image.")
     return Image.fromarray(np.ascontiguousarray(array))
 
 
