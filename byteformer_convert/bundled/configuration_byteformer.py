@@ -93,10 +93,14 @@ class ByteFormerConfig(PretrainedConfig):
         self.position_embedding_type = position_embedding_type
         self.window_sizes = _one_per_layer("window_sizes", window_sizes, num_hidden_layers)
         self.window_shifts = _one_per_layer(
-            "window_shifts", _alternating(num_hidden_layers) if window_shifts is None else window_shifts, num_hidden_layers
+            "window_shifts",
+            _alternating(num_hidden_layers) if window_shifts is None else window_shifts,
+            num_hidden_layers,
         )
         self.downsample = _one_per_layer(
-            "downsample", _default_downsample(num_hidden_layers) if downsample is None else downsample, num_hidden_layers
+            "downsample",
+            _default_downsample(num_hidden_layers) if downsample is None else downsample,
+            num_hidden_layers,
         )
         self.layer_norm_eps = layer_norm_eps
         self.layer_norm_fp32 = layer_norm_fp32
@@ -142,7 +146,9 @@ def _check(config):
     if config.position_embedding_type not in ("learned", "sinusoidal"):
         raise ValueError(f"position_embedding_type is {config.position_embedding_type!r}, not learned or sinusoidal.")
     if config.conv_kernel_size < 2:
-        raise ValueError(f"conv_kernel_size is {config.conv_kernel_size}; the stride is half of it, so it is at least 2.")
+        raise ValueError(
+            f"conv_kernel_size is {config.conv_kernel_size}; the stride is half of it, so it is at least 2."
+        )
     if config.hidden_size % config.num_attention_heads:
         raise ValueError(
             f"hidden_size {config.hidden_size} is not divisible by num_attention_heads {config.num_attention_heads}."

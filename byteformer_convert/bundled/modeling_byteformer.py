@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import ImageClassifierOutput, ModelOutput, SequenceClassifierOutput
-from transformers.utils import can_return_tuple
+from transformers.modeling_outputs import ImageClassifierOutput, SequenceClassifierOutput
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from .configuration_byteformer import ByteFormerConfig
 
@@ -73,7 +73,8 @@ class ByteFormerLayerNorm(nn.LayerNorm):
             lengths: (batch,) tokens of each row where rows are to be treated as if they were alone, else None.
         """
         dtype = hidden_states.dtype
-        weight, bias = self.weight, self.bias
+        weight: torch.Tensor = self.weight
+        bias: torch.Tensor = self.bias
         if self.fp32:
             hidden_states, weight, bias = hidden_states.float(), weight.float(), bias.float()
         hidden_size, tokens = self.normalized_shape[0], hidden_states.shape[1]
@@ -146,9 +147,7 @@ class ByteFormerAttention(nn.Module):
 
     def forward(self, hidden_states, mask=None, output_attentions=False):
         """(windows, window, hidden), mask (windows, 1, window, window) or None -> the same, and the probabilities."""
-        query, key, value = (
-            self._split_heads(proj(hidden_states)) for proj in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        query, key, value = (self._split_heads(proj(hidden_states)) for proj in (self.q_proj, self.k_proj, self.v_proj))
         probabilities = None
         if output_attentions:
             scores = (query * self.scaling) @ key.transpose(-1, -2)
@@ -290,7 +289,8 @@ def roll(hidden_states, shift):
 
 def drop_path_rate(config, layer_index):
     """Linear from 0 to `drop_path_rate` over the layers, rounded to 3 digits as CoreNet does."""
-    return round(float(np.linspace(0, config.drop_path_rate, config.num_hidden_layers)[layer_index]), 3)
+    # numpy's rounding, which differs from Python's: 0.0005 becomes 0.
+    return float(np.round(np.linspace(0, config.drop_path_rate, config.num_hidden_layers)[layer_index], 3))
 
 
 def sinusoidal_positions(config):
@@ -413,7 +413,9 @@ class ByteFormerModel(ByteFormerPreTrainedModel):
             ValueError: Fewer bytes than the kernel, more than the position table has room for, or no input_ids.
         """
         if input_ids is None or inputs_embeds is not None:
-            raise ValueError("ByteFormer takes input_ids, the bytes of a file as integers; inputs_embeds is not supported.")
+            raise ValueError(
+                "ByteFormer takes input_ids, the bytes of a file as integers; inputs_embeds is not supported."
+            )
         check_length(self.config, input_ids.shape[-1])
         if output_attentions is None:
             output_attentions = self.config.output_attentions
@@ -423,21 +425,21 @@ class ByteFormerModel(ByteFormerPreTrainedModel):
         masked_lengths = lengths if self.config.mask_padding else None
 
         hidden_states = self.embeddings(input_ids)
-        all_hidden_states, all_attentions = (hidden_states,), ()
+        all_hidden_states, all_attentions = [hidden_states], []
         for layer in self.layers:
             hidden_states, attentions = layer(hidden_states, masked_lengths, output_attentions)
             if layer.token_merging is not None:
                 lengths = merged_length(lengths)
                 masked_lengths = lengths if self.config.mask_padding else None
-            all_hidden_states += (hidden_states,)
-            all_attentions += (attentions,)
+            all_hidden_states.append(hidden_states)
+            all_attentions.append(attentions)
         hidden_states = self.layernorm(hidden_states, masked_lengths)
         token_mask = valid_tokens(lengths, hidden_states.shape[1])
         return ByteFormerModelOutput(
             last_hidden_state=hidden_states,
             pooler_output=self._pool(hidden_states, token_mask),
-            hidden_states=all_hidden_states if output_hidden_states else None,
-            attentions=all_attentions if output_attentions else None,
+            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
+            attentions=tuple(all_attentions) if output_attentions else None,
             token_mask=token_mask.long(),
         )
 
@@ -467,7 +469,8 @@ def check_length(config, length):
             f"The input is {length} bytes long; this model's byte convolution needs at least "
             f"{config.conv_kernel_size} bytes (pad with {PADDING} to reach them)."
         )
-    if length > config.max_bytes:
+    # A table of one row is added to every token, in CoreNet as in any broadcast.
+    if length > config.max_bytes and config.max_position_embeddings > 1:
         tokens = (length - config.conv_kernel_size) // config.conv_stride + 1
         raise ValueError(
             f"The input is {length} bytes long; this model takes at most {config.max_bytes} bytes "
@@ -478,7 +481,7 @@ def check_length(config, length):
 class ByteFormerForClassification(ByteFormerPreTrainedModel):
     """ByteFormerModel with a linear classifier on the mean token; the base of the two task classes."""
 
-    output_class = ImageClassifierOutput
+    output_class: type[ModelOutput] = ImageClassifierOutput
 
     def __init__(self, config):
         super().__init__(config)

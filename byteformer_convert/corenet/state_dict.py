@@ -106,7 +106,8 @@ def _cause(
     options: CoreNetOptions,
 ) -> str:
     if problem == "shape":
-        assert want is not None and got is not None
+        assert want is not None
+        assert got is not None
         return _shape_cause(fold(members[0]), want, got, options)
     return (_missing_cause if problem == "missing" else _unknown_cause)(members, expected, options)
 

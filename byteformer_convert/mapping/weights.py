@@ -57,31 +57,32 @@ def _merge_together(parts: tuple[Tensor, ...]) -> Tensor:
 AS_IT_IS = Rearrangement("as it is", lambda tensor: (tensor,), lambda parts: parts[0])
 SPLIT_QKV = Rearrangement("split q, k, v", lambda tensor: tensor.chunk(3), torch.cat)
 SQUEEZE_POSITIONS = Rearrangement("squeeze", _positions_apart, _positions_together)
-TOKENS_FIRST = Rearrangement("tokens before channels", _merge_apart, _merge_together)
+DEINTERLEAVE = Rearrangement("de-interleave tokens", _merge_apart, _merge_together)
 
 
-def _rule(source: str, *targets: str, how: Rearrangement = AS_IT_IS) -> Rule:
-    return Rule(source, tuple(f"byteformer.{name}" if name[0] != "/" else name[1:] for name in targets), how)
+def _rule(source: str, target: str, how: Rearrangement = AS_IT_IS) -> Rule:
+    """`[qkv]` in a target stands for three names."""
+    targets = [target.replace("[qkv]", part) for part in "qkv"] if "[qkv]" in target else [target]
+    return Rule(source, tuple(targets), how)
 
-
-_QKV = tuple(f"layers.{{i}}.attention.{part}_proj.{{p}}" for part in "qkv")
 
 # fmt: off
+_B, _L, _T = "byteformer.", "byteformer.layers.{i}.", "transformer.{i}."
 RULES: tuple[Rule, ...] = (
-    _rule("embeddings.weight",                            "embeddings.byte_embeddings.weight"),
-    _rule("token_reduction_net.weight",                   "embeddings.projection.weight"),
-    _rule("pos_embed.pos_embed.pos_embed",                "embeddings.position_embeddings", how=SQUEEZE_POSITIONS),
-    _rule("transformer.{i}.pre_norm_mha.0.{p}",           "layers.{i}.layernorm_before.{p}"),
-    _rule("transformer.{i}.pre_norm_mha.1.qkv_proj.{p}",  *_QKV, how=SPLIT_QKV),
-    _rule("transformer.{i}.pre_norm_mha.1.out_proj.{p}",  "layers.{i}.attention.o_proj.{p}"),
-    _rule("transformer.{i}.pre_norm_ffn.0.{p}",           "layers.{i}.layernorm_after.{p}"),
-    _rule("transformer.{i}.pre_norm_ffn.1.{p}",           "layers.{i}.mlp.fc1.{p}"),
-    _rule("transformer.{i}.pre_norm_ffn.2.weight",        "layers.{i}.mlp.activation.weight"),  # prelu alone has one
-    _rule("transformer.{i}.pre_norm_ffn.4.{p}",           "layers.{i}.mlp.fc2.{p}"),
-    _rule("downsamplers.downsample_{i}.reduction.weight", "layers.{i}.token_merging.reduction.weight", how=TOKENS_FIRST),
-    _rule("downsamplers.downsample_{i}.norm.{p}",         "layers.{i}.token_merging.norm.{p}"),
-    _rule("post_transformer_norm.{p}",                    "layernorm.{p}"),
-    _rule("classifier.{p}",                               "/classifier.{p}"),
+    _rule("embeddings.weight",                            _B + "embeddings.byte_embeddings.weight"),
+    _rule("token_reduction_net.weight",                   _B + "embeddings.projection.weight"),
+    _rule("pos_embed.pos_embed.pos_embed",                _B + "embeddings.position_embeddings", SQUEEZE_POSITIONS),
+    _rule(_T + "pre_norm_mha.0.{p}",                      _L + "layernorm_before.{p}"),
+    _rule(_T + "pre_norm_mha.1.qkv_proj.{p}",             _L + "attention.[qkv]_proj.{p}", SPLIT_QKV),
+    _rule(_T + "pre_norm_mha.1.out_proj.{p}",             _L + "attention.o_proj.{p}"),
+    _rule(_T + "pre_norm_ffn.0.{p}",                      _L + "layernorm_after.{p}"),
+    _rule(_T + "pre_norm_ffn.1.{p}",                      _L + "mlp.fc1.{p}"),
+    _rule(_T + "pre_norm_ffn.2.weight",                   _L + "mlp.activation.weight"),  # with prelu alone
+    _rule(_T + "pre_norm_ffn.4.{p}",                      _L + "mlp.fc2.{p}"),
+    _rule("downsamplers.downsample_{i}.reduction.weight", _L + "token_merging.reduction.weight", DEINTERLEAVE),
+    _rule("downsamplers.downsample_{i}.norm.{p}",         _L + "token_merging.norm.{p}"),
+    _rule("post_transformer_norm.{p}",                    _B + "layernorm.{p}"),
+    _rule("classifier.{p}",                               "classifier.{p}"),
 )
 # fmt: on
 

@@ -1,0 +1,58 @@
+"""The command line: each command parses, makes one call, draws, and exits with the documented code.
+
+The heavy imports sit inside the command bodies, so that `--help` loads neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from byteformer_convert import __version__
+from byteformer_convert.cli.convert import convert
+from byteformer_convert.cli.demo import demo
+from byteformer_convert.cli.inspect import inspect
+from byteformer_convert.cli.verify import verify
+
+app = typer.Typer(
+    name="byteformer-convert",
+    help="Turns CoreNet ByteFormer checkpoints into Hugging Face folders, and proves that the numbers are equal.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"byteformer-convert {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Turns CoreNet ByteFormer checkpoints into Hugging Face folders, and proves that the numbers are equal."""
+
+
+for command in (convert, verify, inspect, demo):
+    app.command()(command)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    # So that a job that is told to stop cleans up behind itself, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
+    app()

@@ -1,0 +1,57 @@
+"""What the commands share: option types, and the block in which a command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from byteformer_convert.errors import ByteFormerConvertError
+from byteformer_convert.report import Reporter
+
+INTERRUPTED = 130
+
+
+class WeightsKeyChoice(StrEnum):
+    auto = "auto"
+    model = "model"
+    ema = "ema"
+
+
+class DtypeChoice(StrEnum):
+    auto = "auto"
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
+Config = Annotated[Path | None, typer.Option(help="CoreNet's YAML.", metavar="YAML")]
+Override = Annotated[
+    list[str] | None,
+    typer.Option(help="Set one of the YAML's keys, such as model.classification.n_classes=12. Repeatable."),
+]
+WeightsKeyOption = Annotated[
+    WeightsKeyChoice,
+    typer.Option(help="Weights of a training checkpoint; auto takes EMA where there is any, as CoreNet evaluates."),
+]
+Atol = Annotated[float, typer.Option(help="Largest difference of two logits that is allowed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No talk and no tables; errors still show.")]
+
+
+@contextmanager
+def reporting(*, as_json: bool, quiet: bool) -> Iterator[Reporter]:
+    """A reporter for the block; our own errors end it with their message and exit code, all others stay bugs."""
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    try:
+        yield reporter
+    except ByteFormerConvertError as error:
+        reporter.error(error)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt:
+        reporter.err.print("Interrupted; nothing was written.")
+        raise typer.Exit(INTERRUPTED) from None

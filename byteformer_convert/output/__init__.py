@@ -1,0 +1,1 @@
+"""Writes folders, whole or not at all."""

@@ -1,0 +1,198 @@
+"""The three levels: weights bit for bit, logits within a tolerance, and stage by stage where logits fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from byteformer_convert.parity.cases import Plan, plan_cases
+from byteformer_convert.parity.result import CaseResult, ParityReport, StageResult, WeightsResult
+from byteformer_convert.reference.byteformer import CoreNetByteFormer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from byteformer_convert.corenet.options import CoreNetOptions
+    from byteformer_convert.parity.fresh_process import FreshProcess
+
+# Tolerances, with their reasons.
+LOGITS_ATOL = 2e-5  # two correct float32 ports on different torch versions differ by at most 7e-6 (logits around 5)
+NOISE_FACTOR = 10.0  # where float32 itself is off by more (deep models, the axis-1 norm over windows of zeros), the
+#                      tolerance is this many times the distance of the float32 reference from the float64 one
+STAGE_RTOL = 1e-5  # of the largest entry: one stage adds a few roundings of relative size 6e-8 in sums of ~1000 terms
+
+AUTO_CLASSES = {"image": "AutoModelForImageClassification", "audio": "AutoModelForAudioClassification"}
+REFERENCE_OPTIONS = (
+    "embed_dim", "num_layers", "num_heads", "ffn_dim", "n_classes", "vocab_size", "max_num_tokens",
+    "conv_kernel_size", "window_sizes", "window_shifts", "downsample", "sinusoidal_pos_emb", "norm_layer",
+    "activation", "neg_slope",
+)  # fmt: skip
+
+
+def compare_weights(mapped_back: Iterable[tuple[str, Tensor]], source: Mapping[str, Tensor]) -> WeightsResult:
+    """Bit for bit, so that 0.0 is not -0.0.
+
+    Args:
+        mapped_back: The folder's tensors under CoreNet's names.
+        source: The checkpoint's tensors; cast to the folder's dtype before they are compared.
+    """
+    different, count = [], 0
+    for name, tensor in mapped_back:
+        count += 1
+        wanted = source[name].to(tensor.dtype)
+        if tensor.shape != wanted.shape:
+            different.append((name, tensor.numel()))
+        elif entries := int((_bits(tensor) != _bits(wanted)).sum()):
+            different.append((name, entries))
+    missing = [(name, tensor.numel()) for name, tensor in source.items()] if count == 0 else []
+    return WeightsResult(count, tuple(different + missing))
+
+
+def check(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    options: CoreNetOptions,
+    weights: WeightsResult,
+    process: FreshProcess,
+    *,
+    dtype: str = "float32",
+    atol: float = LOGITS_ATOL,
+) -> ParityReport:
+    """Compares a folder with the reference on the raw checkpoint.
+
+    Args:
+        folder: The written folder.
+        tensors: The checkpoint's tensors under CoreNet's names.
+        options: CoreNet's options.
+        weights: What `compare_weights` found.
+        process: A fresh process, its imports under way.
+        dtype: Of the folder's weights. Both sides compute in float32 on weights rounded to it.
+        atol: Largest difference of two logits that is allowed.
+
+    Raises:
+        ParityError: The folder cannot be loaded or run by a stranger.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)  # as in stranger.py
+    try:
+        with torch.no_grad():
+            return _Check(folder, tensors, options, weights, process, dtype, atol).run()
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Check:
+    def __init__(
+        self,
+        folder: Path,
+        tensors: Mapping[str, Tensor],
+        options: CoreNetOptions,
+        weights: WeightsResult,
+        process: FreshProcess,
+        dtype: str,
+        atol: float,
+    ) -> None:
+        self.folder, self.options, self.process, self.dtype, self.atol = folder, options, process, dtype, atol
+        self.weights = weights
+        self.plan: Plan = plan_cases(options)
+        self.inputs = {case.name: torch.from_numpy(case.ids) for case in self.plan.cases}
+        self.stored = {name: tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}
+        self.reference = build_reference(self.stored, options)
+
+    def run(self) -> ParityReport:
+        wanted = {name: self.reference(ids) for name, ids in self.inputs.items()}
+        exact = self._in_float64()
+        auto_class = AUTO_CLASSES[self.options.task]
+        found = self.process.logits(self.folder, self.inputs, auto_class=auto_class)
+        cases = tuple(
+            compare_logits(
+                case.name, case.why, case.lengths, found[case.name], wanted[case.name], exact[case.name], self.atol
+            )
+            for case in self.plan.cases
+        )
+        report = ParityReport("passed", self.atol, self.dtype, self.weights, cases, self.plan.left_out)
+        failed = next((case for case in cases if not case.passed), None)
+        if failed is not None:
+            report = replace(report, stages=self._stages(failed.name))
+        elif self.dtype != "float32":
+            report = replace(report, dtype_effect=self._dtype_effect(wanted, auto_class))
+        return judged(report)
+
+    def _in_float64(self) -> dict[str, Tensor]:
+        reference = build_reference(self.stored, self.options).double()
+        return {name: reference(ids) for name, ids in self.inputs.items()}
+
+    def _stages(self, name: str) -> tuple[StageResult, ...]:
+        outputs = self.reference.stages(self.inputs[name])
+        names = list(outputs)
+        inputs = {names[0]: self.inputs[name]}
+        inputs |= {stage: outputs[before] for before, stage in pairwise(names)}
+        found = self.process.stages(inputs)
+        return tuple(_compare_stage(stage, found.get(stage), outputs[stage]) for stage in names)
+
+    def _dtype_effect(self, wanted: Mapping[str, Tensor], auto_class: str) -> float:
+        found = self.process.logits(self.folder, self.inputs, auto_class=auto_class, dtype=self.dtype)
+        return max(float((found[name] - wanted[name]).abs().max()) for name in wanted)
+
+
+def build_reference(tensors: Mapping[str, Tensor], options: CoreNetOptions) -> CoreNetByteFormer:
+    """The reference model around a checkpoint's tensors, in float32."""
+    arguments = {name: getattr(options, name) for name in REFERENCE_OPTIONS}
+    return CoreNetByteFormer.from_state_dict(tensors, **arguments)
+
+
+def compare_logits(
+    name: str, why: str, lengths: tuple[int, ...], found: Tensor, wanted: Tensor, exact: Tensor, atol: float
+) -> CaseResult:
+    """One input's logits, (rows, classes) each: the folder's, the reference's, the reference's in float64."""
+    noise_floor = float((wanted.double() - exact).abs().max())
+    tolerance = max(atol, NOISE_FACTOR * noise_floor)
+    if found.shape != wanted.shape:
+        return CaseResult(name, why, lengths, float("inf"), tolerance, noise_floor, same_class=False)
+    difference = float((found - wanted).abs().max())
+    # The class that the folder takes must be one of the reference's highest, up to a tie within the tolerance.
+    margin = wanted.amax(-1) - wanted.gather(-1, found.argmax(-1, keepdim=True))[..., 0]
+    same_class = bool((margin <= 2 * tolerance).all())
+    return CaseResult(name, why, lengths, difference, tolerance, noise_floor, same_class)
+
+
+def judged(report: ParityReport) -> ParityReport:
+    """The report with its verdict, and the sentence that says why it failed."""
+    failure = _failure(report)
+    return replace(report, verdict="failed" if failure else "passed", failure=failure)
+
+
+def _failure(report: ParityReport) -> str | None:
+    sentences = []
+    if report.weights is not None and not report.weights.passed:
+        name, entries = report.weights.different[0] if report.weights.different else ("nothing", 0)
+        more = len(report.weights.different) - 1
+        others = f", and {more} more tensors" if more > 0 else ""
+        sentences.append(f"weights differ from the checkpoint: {name} in {entries} entries{others}")
+    if failed := [case for case in report.cases if not case.passed]:
+        worst = max(failed, key=lambda case: case.max_difference)
+        sentence = f"logits differ by {worst.max_difference:.1e} where {worst.tolerance:.1e} is allowed ({worst.name})"
+        if (stage := report.first_stage_out()) is not None:
+            sentence += (
+                f"; the first stage that leaves its tolerance is {stage.stage}: {stage.max_difference:.1e}, "
+                f"where {stage.tolerance:.1e} is allowed"
+            )
+        sentences.append(sentence)
+    return "; ".join(sentences) or None
+
+
+def _compare_stage(stage: str, found: Tensor | None, wanted: Tensor) -> StageResult:
+    tolerance = STAGE_RTOL * max(float(wanted.abs().max()), 1.0)
+    if found is None or found.shape != wanted.shape:
+        return StageResult(stage, float("inf"), tolerance)
+    return StageResult(stage, float((found - wanted).abs().max()), tolerance)
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    integers = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return tensor.contiguous().view(integers[tensor.element_size()])

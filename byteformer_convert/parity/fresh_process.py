@@ -1,0 +1,125 @@
+"""The other end of `stranger.py`: starts the fresh process early, so that its imports overlap with our work."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from safetensors.torch import load_file, save_file
+
+from byteformer_convert.errors import ParityError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STRANGER = Path(__file__).with_name("stranger.py")
+
+
+class FreshProcess:
+    """A process that loads folders as a stranger would; a context manager that ends it.
+
+    Raises:
+        ParityError: From any method, when the folder cannot be loaded or run there.
+    """
+
+    def __init__(self) -> None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="byteformer-parity-")
+        self._errors = (Path(self._scratch.name) / "stderr").open("w+b")
+        self._process = subprocess.Popen(
+            # -P: without the script's own folder on the path.
+            [sys.executable, "-P", str(STRANGER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=os.environ | _environment(self._scratch.name),
+            cwd=self._scratch.name,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+        self._scratch.cleanup()
+
+    def logits(
+        self, folder: Path, inputs: Mapping[str, Tensor], *, auto_class: str, dtype: str = "float32"
+    ) -> dict[str, Tensor]:
+        """Logits of the folder's model for each input, float32.
+
+        Args:
+            folder: A converted folder.
+            inputs: Byte ids (rows, bytes) by name.
+            auto_class: The Auto class to load it through.
+            dtype: Of the arithmetic.
+        """
+        extra = {"folder": str(folder.resolve()), "auto_class": auto_class, "dtype": dtype}
+        return self._ask("logits", inputs, extra)
+
+    def stages(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The output of each stage of the model loaded last, given its input by CoreNet's stage name."""
+        return self._ask("stages", inputs, {})
+
+    def classify(self, folder: Path, file: Path, *, auto_class: str) -> dict[str, Any]:
+        """Encodes a file with the folder's processor and classifies it.
+
+        Returns:
+            `bytes`, how many the model was fed; `top`, pairs of class name and probability, best first.
+        """
+        request = {"classify": str(file), "folder": str(folder.resolve()), "auto_class": auto_class, "dtype": "float32"}
+        return self._answer(request)
+
+    def _ask(self, what: str, inputs: Mapping[str, Tensor], extra: dict[str, Any]) -> dict[str, Tensor]:
+        scratch = Path(self._scratch.name)
+        question, output = scratch / "inputs.safetensors", scratch / "outputs.safetensors"
+        save_file({name: tensor.contiguous() for name, tensor in inputs.items()}, question)
+        self._answer({what: str(question), "output": str(output), **extra})
+        return load_file(output)
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer = self._exchange(request)
+        if not answer["ok"]:
+            raise ParityError(
+                f"a fresh process cannot load or run the folder: {answer['error']}",
+                hint="The folder must work with transformers alone.",
+            )
+        return answer
+
+    def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        try:
+            stdin.write(json.dumps(request).encode() + b"\n")
+            stdin.flush()
+            line = stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        if not line:
+            raise ParityError(f"the fresh process that tries the folder ended early: {self._last_words()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _last_words(self) -> str:
+        self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self._process.returncode}"
+
+
+def _environment(scratch: str) -> dict[str, str]:
+    return {
+        "HF_HUB_OFFLINE": "1",
+        "HF_MODULES_CACHE": str(Path(scratch) / "modules"),  # else the folder's code stays in the user's cache
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

@@ -1,0 +1,153 @@
+"""What a parity check found: frozen, JSON-able, drawn elsewhere."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Verdict = Literal["passed", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsResult:
+    """The folder's tensors, mapped back, against the source, bit for bit (after the dtype cast, where one was asked).
+
+    Attributes:
+        tensors: How many CoreNet tensors were compared.
+        different: Names of those that differ in at least one bit, with the number of differing entries.
+    """
+
+    tensors: int
+    different: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every tensor is equal, and there was at least one."""
+        return self.tensors > 0 and not self.different
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """Logits of the folder against those of the reference, for one input.
+
+    Attributes:
+        name: Of the input.
+        why: What it is for.
+        lengths: Bytes of each row.
+        max_difference: Largest absolute difference of two logits.
+        tolerance: The most that it may be.
+        noise_floor: Largest absolute difference between the reference in float32 and in float64.
+        same_class: Whether each row has the same highest logit (or a tie within the tolerance).
+    """
+
+    name: str
+    why: str
+    lengths: tuple[int, ...]
+    max_difference: float
+    tolerance: float
+    noise_floor: float
+    same_class: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within the tolerance (NaN is not) and the class is the same."""
+        return self.max_difference <= self.tolerance and self.same_class
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """One stage's output, from the same input on both sides.
+
+    Attributes:
+        stage: CoreNet's name.
+        max_difference: Largest absolute difference.
+        tolerance: The most that it may be.
+    """
+
+    stage: str
+    max_difference: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within the tolerance (NaN is not)."""
+        return self.max_difference <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReport:
+    """All levels of one check.
+
+    Attributes:
+        verdict: passed, failed, or skipped where nobody looked.
+        atol: The tolerance that was asked for; a case's own is higher where its noise floor is.
+        dtype: In which the folder's weights are stored; logits are compared in float32 arithmetic on those weights.
+        weights: None where skipped.
+        cases: None of them where skipped.
+        left_out: Sentences on inputs that this model cannot take.
+        dtype_effect: With weights in half precision, the largest difference that its arithmetic makes to a logit.
+        stages: Where logits failed: each stage alone, fed with the reference's output of the one before.
+        failure: Why it failed, one sentence.
+    """
+
+    verdict: Verdict
+    atol: float
+    dtype: str = "float32"
+    weights: WeightsResult | None = None
+    cases: tuple[CaseResult, ...] = ()
+    left_out: tuple[str, ...] = ()
+    dtype_effect: float | None = None
+    stages: tuple[StageResult, ...] = ()
+    failure: str | None = None
+
+    @property
+    def worst(self) -> CaseResult | None:
+        """The case that comes closest to its tolerance, or leaves it furthest behind."""
+        return max(self.cases, key=lambda case: _nan_is_worst(case.max_difference / case.tolerance), default=None)
+
+    def first_stage_out(self) -> StageResult | None:
+        """The first stage that leaves its tolerance: it names the fault."""
+        return next((stage for stage in self.stages if not stage.passed), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; differences rounded up to two digits, so that the last bits of a float don't matter."""
+        return {
+            "verdict": self.verdict,
+            "atol": self.atol,
+            "dtype": self.dtype,
+            "weights": None
+            if self.weights is None
+            else {
+                "tensors": self.weights.tensors,
+                "bit_for_bit": self.weights.passed,
+                "different": [{"name": name, "entries": count} for name, count in self.weights.different],
+            },
+            "cases": [asdict(case) | _rounded(case) | {"passed": case.passed} for case in self.cases],
+            "left_out": list(self.left_out),
+            "dtype_effect": None if self.dtype_effect is None else round_up(self.dtype_effect),
+            "stages": [asdict(stage) | _rounded(stage) | {"passed": stage.passed} for stage in self.stages],
+            "failure": self.failure,
+        }
+
+
+def round_up(value: float) -> float | str:
+    """Two significant digits, away from zero; a string where JSON has no number for it."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return float(f"{math.ceil(value / unit - 1e-9) * unit:.1e}")
+
+
+def _rounded(result: CaseResult | StageResult) -> dict[str, Any]:
+    return {
+        name: round_up(getattr(result, name))
+        for name in ("max_difference", "tolerance", "noise_floor")
+        if hasattr(result, name)
+    }
+
+
+def _nan_is_worst(value: float) -> float:
+    return math.inf if math.isnan(value) else value

@@ -1,0 +1,61 @@
+"""What convert, verify and demo did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from byteformer_convert.report.tables import class_table, draw_parity, file_table
+
+if TYPE_CHECKING:
+    from byteformer_convert.conversion import Conversion, Verification
+    from byteformer_convert.demo import Demo
+    from byteformer_convert.report.reporter import Reporter
+
+
+def draw_conversion(reporter: Reporter, conversion: Conversion) -> None:
+    """What convert did."""
+    reporter.notes(conversion.notes)
+    if reporter.as_json:
+        reporter.document(conversion.to_dict())
+    elif not reporter.quiet:
+        draw_parity(conversion.parity, reporter.out)
+        reporter.out.print(file_table(conversion.files))
+        verdict = "parity holds" if conversion.parity.verdict == "passed" else "parity was not checked"
+        reporter.out.print(f"Wrote [bold]{escape(str(conversion.output))}[/]: {verdict}.", soft_wrap=True)
+
+
+def draw_verification(reporter: Reporter, verification: Verification) -> None:
+    """What verify found."""
+    reporter.notes([*verification.config_differences, *(f"{name} was changed" for name in verification.changed_code)])
+    if reporter.as_json:
+        reporter.document(verification.to_dict())
+    elif not reporter.quiet:
+        draw_parity(verification.parity, reporter.out)
+        if verification.parity.verdict == "passed":
+            reporter.out.print(f"[bold]{escape(str(verification.folder))}[/]: parity holds.", soft_wrap=True)
+    if verification.parity.verdict == "failed":
+        reporter.err.print(f"[bold red]error:[/] {escape(_failure(verification))}", soft_wrap=True)
+
+
+def draw_demo(reporter: Reporter, demo: Demo) -> None:
+    """What the demo did."""
+    if reporter.as_json:
+        reporter.document(demo.to_dict())
+        return
+    draw_conversion(reporter, demo.conversion)
+    if not reporter.quiet:
+        reporter.out.print(
+            f"\nA fresh process with transformers alone encoded {demo.file} to {demo.length:,} bytes and classified "
+            "it (random weights, so the classes mean nothing):",
+            soft_wrap=True,
+        )
+        reporter.out.print(class_table(demo.top))
+
+
+def _failure(verification: Verification) -> str:
+    sentence = f"{verification.folder}: parity does not hold: {verification.parity.failure}."
+    if verification.config_differences:
+        sentence += f" {verification.config_differences[0]}."
+    return sentence

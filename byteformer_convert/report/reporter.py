@@ -1,0 +1,67 @@
+"""Where one command's output goes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from byteformer_convert.errors import ByteFormerConvertError, MappingError, ParityError
+from byteformer_convert.report.tables import draw_parity, mismatch_table
+
+SCHEMA_VERSION = 1
+
+
+class Reporter:
+    """Where one command's output goes: data to stdout, talk to stderr.
+
+    Args:
+        as_json: One JSON document on stdout instead of tables.
+        quiet: No talk, no tables; errors still show.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.out = Console(file=sys.stdout, highlight=False)
+        self.err = Console(file=sys.stderr, highlight=False)
+
+    @contextmanager
+    def talk(self) -> Iterator[Callable[[str], None]]:
+        """A function that shows what is going on: a spinner in a terminal, a line each elsewhere."""
+        if self.quiet:
+            yield lambda message: None
+        elif not self.err.is_terminal:
+            yield lambda message: self.err.print(escape(message))
+        else:
+            with self.err.status("") as status:
+                yield lambda message: status.update(escape(message))
+
+    def document(self, content: Mapping[str, Any]) -> None:
+        """One JSON document on stdout."""
+        # Not through rich, which would wrap lines.
+        print(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, allow_nan=False), file=sys.stdout)  # noqa: T201
+
+    def error(self, error: ByteFormerConvertError) -> None:
+        """One message on stderr, with the tables that belong to it; with JSON, a document on stdout as well."""
+        if self.as_json:
+            self.document({"error": error.to_dict()})
+        if isinstance(error, MappingError) and error.mismatches:
+            self.err.print(mismatch_table(error.mismatches))
+        if isinstance(error, ParityError) and error.report is not None:
+            draw_parity(error.report, self.err)
+        where = "" if error.where is None else f"{escape(error.where)}: "
+        self.err.print(f"[bold red]error:[/] {where}{escape(error.message)}", soft_wrap=True)
+        if error.hint is not None:
+            self.err.print(escape(error.hint), soft_wrap=True)
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """Sentences on stderr."""
+        if not self.quiet:
+            for note in notes:
+                self.err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
