@@ -15,7 +15,7 @@ from byteformer_convert.corenet.options import CoreNetOptions, load_options
 from byteformer_convert.corenet.state_dict import find_mismatches
 from byteformer_convert.errors import FolderError, MappingError, ParityError, UsageError
 from byteformer_convert.mapping.config import SWITCHES, config_json, model_fields
-from byteformer_convert.mapping.labels import placeholder_labels, read_labels
+from byteformer_convert.mapping.labels import labels_for
 from byteformer_convert.mapping.processor import processor_fields
 from byteformer_convert.output.folder import (
     CARD_NAME,
@@ -218,13 +218,6 @@ def verify(
         stored = str(config_file.get("dtype", "float32"))
         parity = _checked(folder, checkpoint, options, process, stored, atol, say, raises=False)
     return Verification(folder, parity, config_differences(config_file, options), changed)
-
-
-def labels_for(options: CoreNetOptions, path: Path | None) -> tuple[str, ...]:
-    """One name per class: from the file, else placeholders."""
-    if path is None:
-        return placeholder_labels(options.n_classes)
-    return read_labels(path, options.n_classes)
 
 
 def mapped_weights(checkpoint: Checkpoint, options: CoreNetOptions, where: str, dtype: str) -> dict[str, Tensor]:

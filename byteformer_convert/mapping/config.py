@@ -59,7 +59,8 @@ def config_json(options: CoreNetOptions, labels: Sequence[str], dtype: str) -> d
         },
         "dtype": dtype,
         "id2label": {str(index): name for index, name in enumerate(labels)},
-        "label2id": {name: index for index, name in enumerate(labels)},
+        # Of classes that share a name, the first: the folder loads, and id2label keeps them all.
+        "label2id": {name: index for index, name in reversed([*enumerate(labels)])},
         "model_type": "byteformer",
         **model_fields(options),
     }

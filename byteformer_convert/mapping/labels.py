@@ -1,13 +1,37 @@
-"""Class names: from a file, or placeholders."""
+"""Class names: from a file, those of a data set that everybody orders alike, or placeholders."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from byteformer_convert.errors import LabelsError
+
+if TYPE_CHECKING:
+    from byteformer_convert.corenet.options import CoreNetOptions
+
+# CoreNet's `dataset.name` and its number of classes -> a file of names in `data`, in the order of CoreNet's classes.
+# imagenet: sorted by WordNet id, as every folder of images is read; the short names are torchvision's, all different.
+# speech_commands_v2: CoreNet sorts the commands of the manifests, which NVIDIA NeMo's script writes (10 + 2 split).
+NAMED_DATA_SETS = {("imagenet", 1000): "imagenet.txt", ("speech_commands_v2", 12): "speech_commands_v2.txt"}
+
+
+def labels_for(options: CoreNetOptions, path: Path | None = None) -> tuple[str, ...]:
+    """One name per class: from the file, else the data set's own, else placeholders.
+
+    Raises:
+        LabelsError: The file cannot be used.
+    """
+    if path is not None:
+        return read_labels(path, options.n_classes)
+    file_name = NAMED_DATA_SETS.get((str(options.flat.get("dataset.name")), options.n_classes))
+    if file_name is None:
+        return placeholder_labels(options.n_classes)
+    text = resources.files("byteformer_convert").joinpath("data", file_name).read_text(encoding="utf-8")
+    return tuple(text.splitlines())
 
 
 def placeholder_labels(classes: int) -> tuple[str, ...]:
