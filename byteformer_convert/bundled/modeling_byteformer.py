@@ -19,6 +19,7 @@ from transformers.utils.generic import ModelOutput, can_return_tuple
 from .configuration_byteformer import ByteFormerConfig
 
 PADDING = -1  # how a caller marks padding; the padding row of the embedding, vocab_size - 1, means the same
+BYTE_VALUES = 256
 
 ACTIVATION_LAYERS = {
     "gelu": nn.GELU,
@@ -144,6 +145,9 @@ class ByteFormerAttention(nn.Module):
         self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        for projection in (self.q_proj, self.k_proj, self.v_proj):
+            # CoreNet draws the three as one (3 x hidden, hidden) matrix, whose Xavier bound is smaller.
+            projection.init_gain = 0.5**0.5
 
     def forward(self, hidden_states, mask=None, output_attentions=False):
         """(windows, window, hidden), mask (windows, 1, window, window) or None -> the same, and the probabilities."""
@@ -343,7 +347,7 @@ class ByteFormerPreTrainedModel(PreTrainedModel):
         """As a fresh CoreNet model, whatever the YAML's linear_init says; functions of torch.nn.init alone, since
         transformers lets those pass over weights that were loaded."""
         if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
+            nn.init.xavier_uniform_(module.weight, gain=getattr(module, "init_gain", 1.0))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Conv1d):
@@ -446,7 +450,9 @@ class ByteFormerModel(ByteFormerPreTrainedModel):
     def _prepare(self, input_ids, attention_mask):
         """Ids with the padding row's index for padding, and (batch,) tokens made of file bytes alone."""
         padding_row = self.config.vocab_size - 1
-        is_padding = (input_ids == PADDING) | (input_ids == padding_row)
+        is_padding = input_ids == PADDING
+        if padding_row >= BYTE_VALUES:  # else it is a byte's row as well, and the id may stand for that byte
+            is_padding = is_padding | (input_ids == padding_row)
         if attention_mask is not None:
             is_padding = is_padding | (attention_mask == 0)
         input_ids = torch.where(is_padding, padding_row, input_ids.long())
