@@ -1,0 +1,114 @@
+"""A converted folder as its users load it: the model, the processor and the class names, in this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from byteformer_convert.conversion import changed_code, read_config
+from byteformer_convert.errors import FolderError
+from byteformer_convert.mapping.config import TASK_CLASSES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PROCESSOR_CLASSES = {"image": "AutoImageProcessor", "audio": "AutoFeatureExtractor"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFolder:
+    """A folder that is ready to classify files.
+
+    Attributes:
+        path: The folder.
+        task: `image` or `audio`.
+        model: In evaluation mode.
+        processor: Files to byte ids.
+        labels: One name per class, in the order of the classifier's rows.
+    """
+
+    path: Path
+    task: str
+    model: PreTrainedModel
+    processor: Any
+    labels: tuple[str, ...]
+
+
+def load_folder(folder: Path, *, trust_remote_code: bool = False, dtype: str = "float32") -> LoadedFolder:
+    """Loads a converted folder through transformers' Auto classes, which run the folder's own code.
+
+    Args:
+        folder: A converted folder.
+        trust_remote_code: Whether to run its code even where it is not this version's.
+        dtype: Of the arithmetic; `auto` is that of the weights.
+
+    Raises:
+        FolderError: It is not a converted folder, its code is not this version's, or it cannot be loaded.
+    """
+    config = read_config(folder)
+    task = folder_task(folder, config)
+    check_code(folder, task, trust_remote_code=trust_remote_code)
+    try:
+        model = _load_model(folder, task, dtype)
+        processor = load_processor(folder, task)
+    except Exception as error:  # transformers, safetensors and a changed folder's code raise anything
+        raise FolderError(f"cannot be loaded: {type(error).__name__}: {error}", where=folder) from error
+    names: Any = model.config.id2label
+    return LoadedFolder(folder, task, model, processor, tuple(names[index] for index in sorted(names)))
+
+
+def folder_task(folder: Path, config: dict[str, Any]) -> str:
+    """`image` or `audio`, from config.json's auto_map.
+
+    Raises:
+        FolderError: It names neither task's class.
+    """
+    auto_map = config.get("auto_map") or {}
+    for task, (auto_class, _) in TASK_CLASSES.items():
+        if auto_class in auto_map:
+            return task
+    raise FolderError(
+        "config.json's auto_map names no classifier.", where=folder, hint="Give a folder that byteformer-convert wrote."
+    )
+
+
+def check_code(folder: Path, task: str, *, trust_remote_code: bool) -> None:
+    """Refuses to run code that this version did not write, unless it is trusted.
+
+    Raises:
+        FolderError: The folder's `.py` files are not this version's.
+    """
+    changed = changed_code(folder, task)
+    if changed and not trust_remote_code:
+        raise FolderError(
+            f"holds code that is not this version's: {', '.join(changed)}. Loading would run it.",
+            where=folder,
+            hint="Look at it, then give --trust-remote-code.",
+        )
+
+
+def load_processor(folder: Path, task: str) -> Any:
+    """The folder's processor; its code has to be checked before."""
+    import transformers
+
+    auto_class = getattr(transformers, PROCESSOR_CLASSES[task])
+    return auto_class.from_pretrained(str(folder.resolve()), trust_remote_code=True, local_files_only=True)
+
+
+def _load_model(folder: Path, task: str, dtype: str) -> PreTrainedModel:
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    auto_class = getattr(transformers, TASK_CLASSES[task][0])
+    model, info = auto_class.from_pretrained(
+        str(folder.resolve()),
+        trust_remote_code=True,
+        local_files_only=True,
+        dtype=dtype,
+        output_loading_info=True,
+    )
+    # from_pretrained only warns about these, and leaves what is missing at random values.
+    if left := {name: sorted(map(str, found)) for name, found in info.items() if found}:
+        raise ValueError(f"its weights do not fill its model: {left}")
+    return model.eval()
