@@ -76,10 +76,8 @@ def find_mismatches(shapes: Mapping[str, Shape], options: CoreNetOptions) -> tup
     for problem, name in problems:
         key = (problem, fold(name), expected.get(name), shapes.get(name))
         families.setdefault(key, []).append(name)
-    return tuple(
-        Mismatch(problem, name, layers_of(members), want, got, _cause(problem, members, want, got, expected, options))
-        for (problem, name, want, got), members in families.items()
-    )
+    comparison = _Comparison(shapes, expected, options)
+    return tuple(comparison.mismatch(problem, members) for (problem, *_), members in families.items())
 
 
 def fold(name: str) -> str:
@@ -97,66 +95,62 @@ def _weight_and_bias(name: str, shape: Shape) -> dict[str, Shape]:
     return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
 
 
-def _cause(
-    problem: str,
-    members: Sequence[str],
-    want: Shape | None,
-    got: Shape | None,
-    expected: Mapping[str, Shape],
-    options: CoreNetOptions,
-) -> str:
-    if problem == "shape":
-        assert want is not None
-        assert got is not None
-        return _shape_cause(fold(members[0]), want, got, options)
-    return (_missing_cause if problem == "missing" else _unknown_cause)(members, expected, options)
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """A checkpoint's shapes beside the expected ones; says why a family of tensors does not fit."""
 
+    found: Mapping[str, Shape]
+    expected: Mapping[str, Shape]
+    options: CoreNetOptions
 
-def _shape_cause(name: str, want: Shape, got: Shape, options: CoreNetOptions) -> str:
-    if len(want) != len(got):
-        return f"the checkpoint has {len(got)} axes where CoreNet has {len(want)}"
-    if got[-1] != want[-1] and name.endswith(("qkv_proj.weight", "embeddings.weight", "pos_embed.pos_embed")):
-        return f"the checkpoint's embed dim is {got[-1]}, {OPTION}.mode {options.mode} has {options.embed_dim}"
-    if name.startswith("classifier"):
-        return f"the checkpoint has {got[0]} classes, model.classification.n_classes says {want[0]}"
-    if name == "token_reduction_net.weight" and got[:2] == want[:2]:
-        return f"the checkpoint's kernel is {got[2]}, {OPTION}.conv_kernel_size says {want[2]}"
-    if name == "pos_embed.pos_embed.pos_embed":
-        return f"the checkpoint has {got[-2]} positions, {OPTION}.max_num_tokens says {want[-2]}"
-    if name == "embeddings.weight":
-        return f"the checkpoint has {got[0]} byte values, {OPTION}.vocab_size says {want[0]}"
-    return f"another {OPTION}.mode than {options.mode}"
+    def mismatch(self, problem: str, members: Sequence[str]) -> Mismatch:
+        cause = {"missing": self._missing, "unknown": self._unknown, "shape": self._shape}[problem](members)
+        want, got = self.expected.get(members[0]), self.found.get(members[0])
+        return Mismatch(problem, fold(members[0]), layers_of(members), want, got, cause)
 
+    def _shape(self, members: Sequence[str]) -> str:
+        name, options = fold(members[0]), self.options
+        want, got = self.expected[members[0]], self.found[members[0]]
+        if len(want) != len(got):
+            return f"the checkpoint has {len(got)} axes where CoreNet has {len(want)}"
+        if got[-1] != want[-1] and name.endswith(("qkv_proj.weight", "embeddings.weight", "pos_embed.pos_embed")):
+            return f"the checkpoint's embed dim is {got[-1]}, {OPTION}.mode {options.mode} has {options.embed_dim}"
+        if name.startswith("classifier") and got[0] != want[0]:
+            return f"the checkpoint has {got[0]} classes, model.classification.n_classes says {want[0]}"
+        if name == "token_reduction_net.weight" and got[:2] == want[:2]:
+            return f"the checkpoint's kernel is {got[2]}, {OPTION}.conv_kernel_size says {want[2]}"
+        if name == "pos_embed.pos_embed.pos_embed":
+            return f"the checkpoint has {got[-2]} positions, {OPTION}.max_num_tokens says {want[-2]}"
+        if name == "embeddings.weight":
+            return f"the checkpoint has {got[0]} byte values, {OPTION}.vocab_size says {want[0]}"
+        return f"another {OPTION}.mode than {options.mode}"
 
-def _missing_cause(members: Sequence[str], expected: Mapping[str, Shape], options: CoreNetOptions) -> str:
-    name, layers = fold(members[0]), layers_of(members)
-    if name.startswith("downsamplers."):
-        return f"the checkpoint does not merge after layer {_listed(layers)}, {OPTION}.downsample says it does"
-    if name.endswith("pre_norm_ffn.2.weight"):
-        return "the checkpoint was not trained with prelu, model.activation.name says prelu"
-    if name.startswith("transformer.") and layers and _whole_layers_missing(members, options):
-        return f"the checkpoint has fewer layers than {OPTION}.mode {options.mode}"
-    if len(members) == len([key for key in expected if fold(key) == name]) and name.startswith("pos_embed"):
-        return "the position table was not saved"
-    return "not in the checkpoint: an incomplete file, or one of another model"
+    def _missing(self, members: Sequence[str]) -> str:
+        name, layers = fold(members[0]), layers_of(members)
+        merging = set(layers_of([key for key in self.found if key.startswith("downsamplers.")]))
+        if name.startswith("downsamplers.") and merging.isdisjoint(layers):
+            return f"the checkpoint does not merge after layer {_listed(layers)}, {OPTION}.downsample says it does"
+        if name.endswith("pre_norm_ffn.2.weight") and not any(fold(key) == name for key in self.found):
+            return "the checkpoint was not trained with prelu, model.activation.name says prelu"
+        kept = set(layers_of([key for key in self.found if key.startswith("transformer.")]))
+        if name.startswith("transformer.") and kept and kept.isdisjoint(layers):
+            mode = f"{OPTION}.mode {self.options.mode}"
+            return f"the checkpoint has {len(kept)} layers, {mode} has {self.options.num_layers}"
+        if name.startswith("pos_embed"):
+            return "the position table was not saved"
+        return "not in the checkpoint: an incomplete file, or one of another model"
 
-
-def _whole_layers_missing(members: Sequence[str], options: CoreNetOptions) -> bool:
-    layers = layers_of(members)
-    return layers[-1] == options.num_layers - 1 and len(layers) == options.num_layers - layers[0] > 1
-
-
-def _unknown_cause(members: Sequence[str], expected: Mapping[str, Shape], options: CoreNetOptions) -> str:
-    name, layers = fold(members[0]), layers_of(members)
-    if name.startswith("downsamplers."):
-        return f"the checkpoint merges after layer {_listed(layers)}, {OPTION}.downsample says it does not"
-    if name.endswith("pre_norm_ffn.2.weight"):
-        return f"the checkpoint was trained with prelu, model.activation.name says {options.activation}"
-    if layers and layers[0] >= options.num_layers:
-        return f"the checkpoint has more layers than the {options.num_layers} of {OPTION}.mode {options.mode}"
-    if near := difflib.get_close_matches(members[0], expected, n=1):
-        return f"the nearest name that CoreNet has is {near[0]}"
-    return "not a tensor of CoreNet's ByteFormer: another model?"
+    def _unknown(self, members: Sequence[str]) -> str:
+        name, layers, options = fold(members[0]), layers_of(members), self.options
+        if layers and min(layers) >= options.num_layers:
+            return f"the checkpoint has more layers than the {options.num_layers} of {OPTION}.mode {options.mode}"
+        if name.startswith("downsamplers.") and layers and not any(options.downsample[layer] for layer in layers):
+            return f"the checkpoint merges after layer {_listed(layers)}, {OPTION}.downsample says it does not"
+        if name.endswith("pre_norm_ffn.2.weight"):
+            return f"the checkpoint was trained with prelu, model.activation.name says {options.activation}"
+        if near := difflib.get_close_matches(members[0], self.expected, n=1):
+            return f"the nearest name that CoreNet has is {near[0]}"
+        return "not a tensor of CoreNet's ByteFormer: another model?"
 
 
 def _listed(layers: Sequence[int]) -> str:
