@@ -53,5 +53,5 @@ def reporting(*, as_json: bool, quiet: bool) -> Iterator[Reporter]:
         reporter.error(error)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt:
-        reporter.err.print("Interrupted; nothing was written.")
+        reporter.interrupted()
         raise typer.Exit(INTERRUPTED) from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -71,16 +73,27 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_size: s
 
     Raises:
         UsageError: `max_shard_size` is not a size.
+        OSError: The disk is full, or the like.
     """
-    from safetensors.torch import save_file
-
     shards, index = _split(tensors, max_shard_size)
     for file_name, names in shards.items():
-        # One key alone: safetensors orders several by chance. Older loaders ask for this one.
-        save_file({name: tensors[name] for name in names}, folder / file_name, metadata={"format": "pt"})
-        (folder / file_name).chmod(0o666 & ~_umask())  # safetensors lets nobody else read it
+        _save({name: tensors[name] for name in names}, folder / file_name)
     if index is not None:
         write_json(folder / INDEX_NAME, index)
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        # One key alone: safetensors orders several by chance. Older loaders ask for this one.
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as error:  # a full disk comes as one of these, its errno in the text
+        code = re.search(r"os error (\d+)", str(error))
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
+    path.chmod(0o666 & ~_umask())  # safetensors lets nobody else read it
 
 
 def _umask() -> int:
@@ -124,7 +137,7 @@ def parse_size(text: str) -> int:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The folder's tensors by name, memory-mapped.
+    """The folder's tensors by name, memory-mapped, from the files that transformers takes.
 
     Raises:
         OSError, ValueError, KeyError: The files are not there, or not what they should be.
@@ -132,7 +145,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     from safetensors import safe_open
 
     names = [WEIGHTS_NAME]
-    if (folder / INDEX_NAME).is_file():
+    if not (folder / WEIGHTS_NAME).is_file() and (folder / INDEX_NAME).is_file():
         weight_map = json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))["weight_map"]
         names = sorted(set(weight_map.values()))
     tensors: dict[str, Tensor] = {}

@@ -6,6 +6,7 @@ Whatever happens, the target is either the old folder, whole, or the new one, wh
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ except ImportError:  # not a Unix: leftovers of a killed run are then never take
 
 REPORT_NAME = "conversion_report.json"
 PARTIAL = ".partial-"
+ATTEMPTS = 3  # at a folder of one's own
 
 ADVICE = {
     errno.ENOSPC: "Free some space, or choose an --output on another disk.",
@@ -30,6 +32,8 @@ ADVICE = {
     errno.EPERM: "Choose an --output that you may write to.",
     errno.EROFS: "Choose an --output that is not read-only.",
 }
+
+CANNOT_SYNC = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOTSUP, errno.EPERM}  # some file systems; Windows
 
 
 def check_target(target: Path, *, force: bool) -> None:
@@ -44,9 +48,11 @@ def check_target(target: Path, *, force: bool) -> None:
         raise OutputError(
             "is there already.", where=target, hint="Choose another --output, or replace it with --force."
         )
-    if target.is_symlink() or not target.is_dir() or not _replaceable(target):
+    with output_errors(target):
+        obstacle = _obstacle(target)
+    if obstacle is not None:
         raise OutputError(
-            "is not a folder that byteformer-convert wrote, so --force does not replace it.",
+            f"{obstacle}, so --force does not replace it.",
             where=target,
             hint="Choose another --output, or remove it yourself.",
         )
@@ -67,11 +73,11 @@ def staged_folder(target: Path, *, force: bool) -> Iterator[Path]:
     with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
-        staged = _new_partial(target)
-        lock = _lock(staged)
+        staged, lock = _new_partial(target)
     try:
         with output_errors(target):
             yield staged
+            _write_through(staged)
             _take_place(staged, target, force=force)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -90,8 +96,20 @@ def output_errors(target: Path) -> Iterator[None]:
         raise OutputError(f"cannot be written: {reason}.", where=target, hint=ADVICE.get(code)) from error
 
 
-def _replaceable(folder: Path) -> bool:
-    return (folder / REPORT_NAME).is_file() or not any(folder.iterdir())
+def _obstacle(target: Path) -> str | None:
+    """Why `target` is not ours to replace; None for an empty folder, and for one that holds only what we wrote."""
+    stranger = "is not a folder that byteformer-convert wrote"
+    if target.is_symlink() or not target.is_dir():
+        return stranger
+    if not (found := sorted(path.name for path in target.iterdir())):
+        return None
+    try:
+        report = json.loads((target / REPORT_NAME).read_text(encoding="utf-8"))
+        ours = {REPORT_NAME, *(file["name"] for file in report["files"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return stranger
+    others = [name for name in found if name not in ours]
+    return f"holds {others[0]}, which byteformer-convert did not write" if others else None
 
 
 def _take_place(staged: Path, target: Path, *, force: bool) -> None:
@@ -100,13 +118,49 @@ def _take_place(staged: Path, target: Path, *, force: bool) -> None:
         exchange(staged, target)
     else:
         put_in_place(staged, target)
+    with suppress(OSError):  # too late to fail: the folder is in its place
+        _sync(target.parent)
 
 
-def _new_partial(target: Path) -> Path:
+def _write_through(folder: Path) -> None:
+    """To the disk itself: else a power cut could leave the new name with empty files behind it."""
+    for path in folder.iterdir():
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in CANNOT_SYNC:
+            raise
+
+
+def _new_partial(target: Path) -> tuple[Path, int | None]:
+    """A new folder beside the target and, where there are locks, the descriptor that holds its lock."""
     folder = target.parent / f".{target.name}{PARTIAL}{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)  # of a dead process that had our number
-    folder.mkdir()
-    return folder
+    for _ in range(ATTEMPTS):
+        shutil.rmtree(folder, ignore_errors=True)  # of a dead process that had our number
+        folder.mkdir()
+        lock = _lock(folder)
+        if lock is not None and _is_open_at(lock, folder):
+            return folder, lock
+        if lock is not None:  # another run took the folder for a leftover before it was locked
+            os.close(lock)
+    folder.mkdir(exist_ok=True)
+    return folder, None  # a file system without locks
+
+
+def _is_open_at(descriptor: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _remove_leftovers(target: Path) -> None:

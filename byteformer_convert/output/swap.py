@@ -27,14 +27,14 @@ def exchange(staged: Path, target: Path) -> None:
     """Swaps two folders; the old one is at `staged` afterwards.
 
     On Linux this is one step (renameat2 with RENAME_EXCHANGE). Elsewhere there is a moment in which the old folder lies
-    beside the target under `staged`'s name with `.old` behind it.
+    beside the target, as `.NAME.old-` and this process's number: not among the leftovers that the next run removes.
 
     Raises:
         OSError: The swap failed; both folders are where they were.
     """
     if _exchange_in_one_step(staged, target):
         return
-    aside = staged.with_name(staged.name + ".old")
+    aside = target.with_name(f".{target.name}.old-{os.getpid()}")
     target.rename(aside)
     try:
         staged.rename(target)
