@@ -30,6 +30,11 @@ def labels_for(options: CoreNetOptions, path: Path | None = None) -> tuple[str, 
     file_name = NAMED_DATA_SETS.get((str(options.flat.get("dataset.name")), options.n_classes))
     if file_name is None:
         return placeholder_labels(options.n_classes)
+    return data_set_names(file_name)
+
+
+def data_set_names(file_name: str) -> tuple[str, ...]:
+    """The names in a file of `data`, one a class."""
     text = resources.files("byteformer_convert").joinpath("data", file_name).read_text(encoding="utf-8")
     return tuple(text.splitlines())
 

@@ -1,0 +1,57 @@
+"""Files that are written beside their targets and take their places together when all of them are whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from byteformer_convert.errors import OutputError
+from byteformer_convert.output.staging import PARTIAL, output_errors
+
+
+@contextmanager
+def placed_files(targets: Sequence[Path], *, force: bool = False) -> Iterator[tuple[Path, ...]]:
+    """Paths to write to; they are at the targets after the block, and gone if the block raises.
+
+    Args:
+        targets: Where the files are to be; their parents are made.
+        force: Whether files that are there may be replaced.
+
+    Raises:
+        OutputError: A target is there already, or cannot be written.
+    """
+    refuse_existing(targets, force=force)
+    staged = tuple(target.with_name(f".{target.name}{PARTIAL}{os.getpid()}") for target in targets)
+    try:
+        with output_errors(targets[0]):
+            for target in targets:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            yield staged
+        refuse_existing(targets, force=force)  # some time has passed
+        _place(staged, targets)
+    finally:
+        for path in staged:
+            with suppress(OSError):
+                path.unlink()
+
+
+def refuse_existing(targets: Sequence[Path], *, force: bool) -> None:
+    """Refuses targets that are there already, before any work is done.
+
+    Raises:
+        OutputError: One of them is there and `force` is not given, or is no file.
+    """
+    for target in targets:
+        if os.path.lexists(target) and (not force or target.is_dir()):
+            what = "is a folder." if target.is_dir() else "is there already."
+            hint = "Choose another --output." if target.is_dir() else "Choose another --output, or give --force."
+            raise OutputError(what, where=target, hint=hint)
+
+
+def _place(staged: Sequence[Path], targets: Sequence[Path]) -> None:
+    """The first target last: it is what people wait for, so it never stands there without its companions."""
+    for path, target in reversed(list(zip(staged, targets, strict=True))):
+        with output_errors(target):
+            path.replace(target)
