@@ -20,6 +20,7 @@ from .configuration_byteformer import ByteFormerConfig
 
 PADDING = -1  # how a caller marks padding; the padding row of the embedding, vocab_size - 1, means the same
 BYTE_VALUES = 256
+GROUP_ENTRIES = 2048 * 192  # tokens x channels that go through a whole layer at once on a CPU: they stay in its cache
 
 ACTIVATION_LAYERS = {
     "gelu": nn.GELU,
@@ -126,11 +127,51 @@ class ByteFormerEmbeddings(nn.Module):
             self.position_embeddings = nn.Parameter(torch.empty(config.max_position_embeddings, hidden_size))
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
+        self._table = None
+
     def forward(self, input_ids):
         """(batch, bytes) ids without -1 -> (batch, tokens, hidden)."""
-        hidden_states = self.byte_embeddings(input_ids)  # (batch, bytes, hidden)
-        hidden_states = self.projection(hidden_states.transpose(1, 2)).transpose(1, 2)  # (batch, tokens, hidden)
+        if self._can_look_up(input_ids):
+            hidden_states = self._look_up(input_ids)
+        else:
+            hidden_states = self.byte_embeddings(input_ids)  # (batch, bytes, hidden)
+            hidden_states = self.projection(hidden_states.transpose(1, 2)).transpose(1, 2)  # (batch, tokens, hidden)
         return self.dropout(hidden_states + self.position_embeddings[: hidden_states.shape[1]])
+
+    def _can_look_up(self, input_ids):
+        return (
+            not torch.is_grad_enabled()
+            and not torch.is_autocast_enabled(input_ids.device.type)
+            and not is_exporting()
+            and is_plain(self.byte_embeddings, nn.Embedding)
+            and is_plain(self.projection, nn.Conv1d)
+        )
+
+    def _look_up(self, input_ids):
+        """Embedding and convolution together are linear in one-hot bytes: a token is the sum of `kernel` table rows."""
+        kernel, stride, vocab = self.config.conv_kernel_size, self.config.conv_stride, self.config.vocab_size
+        first_rows = torch.arange(kernel, device=input_ids.device) * vocab
+        rows = input_ids.unfold(1, kernel, stride) + first_rows  # (batch, tokens, kernel)
+        tokens = F.embedding_bag(rows.flatten(0, 1), self._byte_table(), mode="sum")
+        return tokens.view(*rows.shape[:2], -1).to(self.projection.weight.dtype)
+
+    def _byte_table(self):
+        """(kernel x vocab, hidden) in float32: what byte v at place j adds to a token. Kept for as long as the weights
+        have the values that it was made from; looking at those costs less than a version counter that .data passes by.
+        """
+        weights = self.byte_embeddings.weight, self.projection.weight
+        if torch.compiler.is_compiling() or weights[0].device.type != "cpu":  # there, comparing costs more than it saves
+            return byte_table(*weights)
+        if self._table is None or not all(map(torch.equal, self._table[0], weights)):
+            self._table = tuple(weight.detach().clone() for weight in weights), byte_table(*weights)
+        return self._table[1]
+
+    def train(self, mode=True):
+        self._table = None
+        return super().train(mode)
+
+    def __getstate__(self):
+        return self.__dict__ | {"_table": None}  # neither pickled nor copied
 
 
 class ByteFormerAttention(nn.Module):
@@ -220,7 +261,7 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         self.token_merging = ByteFormerTokenMerging(config) if config.downsample[layer_index] else None
 
     def forward(self, hidden_states, lengths=None, output_attentions=False):
-        """One layer.
+        """One layer: attention and feed-forward network over the windows, then the merge.
 
         Args:
             hidden_states: (batch, tokens, hidden).
@@ -230,6 +271,19 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         Returns:
             (batch, tokens or, after a merge, ceil(tokens / 2), hidden), and (windows, heads, window, window) or None.
         """
+        attentions = None
+        if lengths is None and not output_attentions and self._can_go_in_groups(hidden_states):
+            hidden_states = self._in_groups(hidden_states)
+        else:
+            hidden_states, attentions = self._at_once(hidden_states, lengths, output_attentions)
+        if self.token_merging is not None:
+            if lengths is not None:
+                hidden_states = hidden_states * valid_tokens(lengths, hidden_states.shape[1])[..., None]
+                lengths = merged_length(lengths)
+            hidden_states = self.token_merging(hidden_states, lengths)
+        return hidden_states, attentions
+
+    def _at_once(self, hidden_states, lengths, output_attentions):
         batch, tokens, hidden = hidden_states.shape
         # The zero tokens that fill the last window take part as keys in CoreNet, whose mask is not passed on.
         hidden_states = F.pad(hidden_states, (0, 0, 0, -tokens % self.window_size))
@@ -239,15 +293,39 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         hidden_states = self._roll(hidden_states, lengths, backwards=True)
         windows = hidden_states.reshape(-1, self.window_size, hidden)  # (batch, tokens, hidden) -> windows
         windows, attentions = self._transform(windows, self._mask(batch, padded, lengths, windows), output_attentions)
-        hidden_states = self._roll(windows.reshape(batch, padded, hidden), lengths)[:, :tokens]
-        if self.token_merging is not None:
-            if lengths is not None:
-                hidden_states = hidden_states * valid_tokens(lengths, tokens)[..., None]
-                lengths = merged_length(lengths)
-            hidden_states = self.token_merging(hidden_states, lengths)
-        return hidden_states, attentions
+        return self._roll(windows.reshape(batch, padded, hidden), lengths)[:, :tokens], attentions
 
-    def _transform(self, windows, mask, output_attentions):
+    def _can_go_in_groups(self, hidden_states):
+        return (
+            hidden_states.device.type == "cpu"
+            and not torch.is_grad_enabled()
+            and not self.training
+            and not torch.compiler.is_compiling()
+            and not (self.mask_shifted_windows and self.window_shift > 0)
+            and self.window_shift < hidden_states.shape[1]
+            and not any(has_hooks(module) for module in self.modules() if module is not self)
+        )
+
+    def _in_groups(self, hidden_states):
+        """The same without a roll: windows that do not wrap around are views, and few at a time go through the layer."""
+        batch, tokens, hidden = hidden_states.shape
+        size, shift = self.window_size, self.window_shift
+        end = shift + (tokens - shift) // size * size  # of the last window that neither wraps around nor is filled up
+        output = torch.empty_like(hidden_states)
+        # (batch, tokens, hidden) -> (batch, windows, window, hidden)
+        source, target = (tensor[:, shift:end].unflatten(1, (-1, size)) for tensor in (hidden_states, output))
+        for group in groups(*source.shape[:2], max(GROUP_ENTRIES // (size * hidden), 1)):
+            target[group] = self._transform(source[group].flatten(0, 1))[0].view_as(source[group])
+        if end - shift < tokens:
+            filling = -tokens % size
+            rest = hidden_states[:, end:], hidden_states.new_zeros(batch, filling, hidden), hidden_states[:, :shift]
+            windows = torch.cat(rest, dim=1).view(-1, size, hidden)
+            rest = self._transform(windows)[0].view(batch, -1, hidden)
+            output[:, end:] = rest[:, : tokens - end]
+            output[:, :shift] = rest[:, rest.shape[1] - shift :]
+        return output
+
+    def _transform(self, windows, mask=None, output_attentions=False):
         residual = windows
         windows, attentions = self.attention(self.layernorm_before(windows), mask, output_attentions)
         windows = self.drop_path(self.dropout(windows)) + residual
@@ -289,6 +367,34 @@ def roll(hidden_states, shift):
     if not 0 <= start < tokens:
         start = start % tokens
     return torch.cat([hidden_states[:, start:], hidden_states[:, :start]], dim=1)
+
+
+def groups(batch, windows, most):
+    """Index pairs, rows and windows, that cut a batch into groups of at most `most` windows (or one row of fewer)."""
+    rows = max(most // max(windows, 1), 1)
+    for first_row in range(0, batch, rows):
+        for first_window in range(0, windows, most):
+            yield slice(first_row, first_row + rows), slice(first_window, first_window + most)
+
+
+def byte_table(embeddings, kernel):
+    """(vocab, hidden) embeddings and a (hidden, hidden, kernel) convolution -> (kernel x vocab, hidden), float32."""
+    return (embeddings.float() @ kernel.float().permute(2, 1, 0)).flatten(0, 1)
+
+
+def is_plain(module, kind):
+    """Whether a module is what this file made it, and calling it does nothing but its own forward pass."""
+    return type(module) is kind and not has_hooks(module) and "forward" not in vars(module)
+
+
+def has_hooks(module):
+    """Whether somebody watches a module: then it has to be called once, with all of its input."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def is_exporting():
+    """Whether torch.export or the ONNX exporter is looking: they get the plain steps."""
+    return getattr(torch.compiler, "is_exporting", bool)() or torch.onnx.is_in_onnx_export()
 
 
 def drop_path_rate(config, layer_index):
@@ -450,12 +556,13 @@ class ByteFormerModel(ByteFormerPreTrainedModel):
     def _prepare(self, input_ids, attention_mask):
         """Ids with the padding row's index for padding, and (batch,) tokens made of file bytes alone."""
         padding_row = self.config.vocab_size - 1
+        input_ids = input_ids.long()  # among uint8, -1 would be equal to 255
         is_padding = input_ids == PADDING
         if padding_row >= BYTE_VALUES:  # else it is a byte's row as well, and the id may stand for that byte
             is_padding = is_padding | (input_ids == padding_row)
         if attention_mask is not None:
             is_padding = is_padding | (attention_mask == 0)
-        input_ids = torch.where(is_padding, padding_row, input_ids.long())
+        input_ids = torch.where(is_padding, padding_row, input_ids)
         file_bytes = (~is_padding).sum(dim=1)
         tokens = (file_bytes - self.config.conv_kernel_size) // self.config.conv_stride + 1
         return input_ids, tokens.clamp(min=0)
