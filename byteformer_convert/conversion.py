@@ -121,7 +121,7 @@ class Verification:
     Attributes:
         folder: The folder.
         parity: What was compared.
-        config_differences: Fields of config.json that are not what the source asks for.
+        config_differences: Fields of config.json that are not what the source asks for, one sentence each.
         changed_code: Bundled `.py` files that are not those of this version.
     """
 
@@ -130,10 +130,22 @@ class Verification:
     config_differences: tuple[str, ...]
     changed_code: tuple[str, ...]
 
+    @property
+    def passed(self) -> bool:
+        """Whether config.json says what the source says, and the numbers are equal."""
+        return self.parity.verdict == "passed" and not self.config_differences
+
+    @property
+    def failure(self) -> str | None:
+        """Why it did not pass: the config first, for it explains the numbers."""
+        sentences = [*self.config_differences, *([self.parity.failure] if self.parity.failure else [])]
+        return "; ".join(sentences) or None
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {
             "folder": str(self.folder),
+            "passed": self.passed,
             "parity": self.parity.to_dict(),
             "config_differences": list(self.config_differences),
             "changed_code": list(self.changed_code),
@@ -197,11 +209,14 @@ def verify(
         say: Is told what happens.
 
     Returns:
-        The verification; `parity.verdict` says how it went.
+        The verification; `passed` says how it went.
 
     Raises:
+        UsageError: The request makes no sense.
         InputError: Something cannot be read, or the folder's code is not this version's.
+        ParityError: The folder cannot even be loaded.
     """
+    _check_sources(config, weights, atol)
     options = load_options(config or weights, overrides)
     config_file = read_config(folder)
     changed = changed_code(folder, options.task)
@@ -215,9 +230,10 @@ def verify(
         say("Reading the checkpoint")
         checkpoint = _load_checkpoint(weights, weights_key)
         _check_fit(checkpoint, options, weights.name)
-        stored = str(config_file.get("dtype", "float32"))
-        parity = _checked(folder, checkpoint, options, process, stored, atol, say, raises=False)
-    return Verification(folder, parity, config_differences(config_file, options), changed)
+        # As the folder's code reads it: a folder saved again by transformers leaves defaults out.
+        differences = config_differences(process.config(folder, list(model_fields(options))), options)
+        parity = _checked(folder, checkpoint, options, process, stored_dtype(config_file), atol, say, raises=False)
+    return Verification(folder, parity, differences, changed)
 
 
 def mapped_weights(checkpoint: Checkpoint, options: CoreNetOptions, where: str, dtype: str) -> dict[str, Tensor]:
@@ -262,8 +278,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     return content
 
 
+def stored_dtype(config: Mapping[str, Any]) -> str:
+    """In which dtype config.json says that the weights are.
+
+    Raises:
+        FolderError: In none that a converted folder has.
+    """
+    name = config.get("dtype", config.get("torch_dtype", "float32"))
+    if name not in DTYPES[1:]:
+        raise FolderError(f"dtype is {name!r}; a converted folder has {', '.join(DTYPES[1:])}.", where=CONFIG_NAME)
+    return str(name)
+
+
 def config_differences(config: Mapping[str, Any], options: CoreNetOptions) -> tuple[str, ...]:
-    """Where config.json departs from what the source asks for, as sentences."""
+    """Where the fields of config.json depart from what the source asks for, as sentences."""
     wanted = model_fields(options)
     return tuple(
         f"config.json says {name} {config.get(name)!r}, the source asks for {value!r}"
@@ -305,17 +333,21 @@ def conversion_report(
 
 
 def _check_request(request: Request) -> None:
-    if request.config is None and not request.weights.is_dir():
-        raise UsageError(
-            "--config is missing.",
-            hint="Give CoreNet's YAML; only a folder that CoreNet's Hugging Face adapter saved goes without.",
-        )
+    _check_sources(request.config, request.weights, request.atol)
     if request.dtype not in DTYPES:
         raise UsageError(f"--dtype is {request.dtype!r}.", hint=f"Choose one of {', '.join(DTYPES)}.")
     if request.max_shard_size is not None:
         parse_size(request.max_shard_size)
-    if not request.atol > 0:
-        raise UsageError(f"--atol is {request.atol}.", hint="Give a number above 0, such as 2e-5.")
+
+
+def _check_sources(config: Path | None, weights: Path, atol: float) -> None:
+    if config is None and not weights.is_dir():
+        raise UsageError(
+            "--config is missing.",
+            hint="Give CoreNet's YAML; only a folder that CoreNet's Hugging Face adapter saved goes without.",
+        )
+    if not 0 < atol < float("inf"):
+        raise UsageError(f"--atol is {atol}.", hint="Give a number above 0, such as 2e-5.")
 
 
 def _fresh_process() -> FreshProcess:
@@ -376,7 +408,7 @@ def _checked(
         tensors = read_weights(folder)
     except Exception as error:  # safetensors has an exception class of its own
         raise FolderError(f"its weights cannot be read: {error}.", where=folder) from error
-    weights = compare_weights(unmap_weights(tensors, checkpoint.tensors), checkpoint.tensors)
+    weights = compare_weights(unmap_weights(tensors, checkpoint.tensors), checkpoint.tensors, dtype)
     say("Comparing logits with the reference, in a fresh process")
     report = check(folder, checkpoint.tensors, options, weights, process, dtype=dtype, atol=atol)
     if raises and report.verdict == "failed":

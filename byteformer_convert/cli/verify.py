@@ -52,5 +52,5 @@ def verify(
                 say=say,
             )
         draw_verification(reporter, result)
-        if result.parity.verdict == "failed":
+        if not result.passed:
             raise typer.Exit(4)

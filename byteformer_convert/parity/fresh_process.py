@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,23 +51,31 @@ class FreshProcess:
         self._errors.close()
         self._scratch.cleanup()
 
-    def logits(
+    def start_logits(
         self, folder: Path, inputs: Mapping[str, Tensor], *, auto_class: str, dtype: str = "float32"
-    ) -> dict[str, Tensor]:
-        """Logits of the folder's model for each input, float32.
+    ) -> Callable[[], dict[str, Tensor]]:
+        """Begins to compute the logits of the folder's model for each input.
 
         Args:
             folder: A converted folder.
             inputs: Byte ids (rows, bytes) by name.
             auto_class: The Auto class to load it through.
             dtype: Of the arithmetic.
+
+        Returns:
+            A function that waits for them, float32; to be called before anything else is asked.
         """
         extra = {"folder": str(folder.resolve()), "auto_class": auto_class, "dtype": dtype}
         return self._ask("logits", inputs, extra)
 
     def stages(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The output of each stage of the model loaded last, given its input by CoreNet's stage name."""
-        return self._ask("stages", inputs, {})
+        return self._ask("stages", inputs, {})()
+
+    def config(self, folder: Path, names: Sequence[str]) -> dict[str, Any]:
+        """Fields of the folder's config as its own code reads them, so with its defaults for those it leaves out."""
+        fields: dict[str, Any] = self._answer({"config": list(names), "folder": str(folder.resolve())})["config"]
+        return fields
 
     def classify(self, folder: Path, file: Path, *, auto_class: str) -> dict[str, Any]:
         """Encodes a file with the folder's processor and classifies it.
@@ -77,35 +86,39 @@ class FreshProcess:
         request = {"classify": str(file), "folder": str(folder.resolve()), "auto_class": auto_class, "dtype": "float32"}
         return self._answer(request)
 
-    def _ask(self, what: str, inputs: Mapping[str, Tensor], extra: dict[str, Any]) -> dict[str, Tensor]:
+    def _ask(self, what: str, inputs: Mapping[str, Tensor], extra: dict[str, Any]) -> Callable[[], dict[str, Tensor]]:
         scratch = Path(self._scratch.name)
         question, output = scratch / "inputs.safetensors", scratch / "outputs.safetensors"
         save_file({name: tensor.contiguous() for name, tensor in inputs.items()}, question)
-        self._answer({what: str(question), "output": str(output), **extra})
-        return load_file(output)
+        self._send({what: str(question), "output": str(output), **extra})
+
+        def wait() -> dict[str, Tensor]:
+            self._receive()
+            return load_file(output)
+
+        return wait
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        answer = self._exchange(request)
+        self._send(request)
+        return self._receive()
+
+    def _send(self, request: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # told when the answer is missing
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise ParityError(f"the fresh process that tries the folder ended early: {self._last_words()}")
+        answer: dict[str, Any] = json.loads(line)
         if not answer["ok"]:
             raise ParityError(
                 f"a fresh process cannot load or run the folder: {answer['error']}",
                 hint="The folder must work with transformers alone.",
             )
-        return answer
-
-    def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        try:
-            stdin.write(json.dumps(request).encode() + b"\n")
-            stdin.flush()
-            line = stdout.readline()
-        except BrokenPipeError:
-            line = b""
-        if not line:
-            raise ParityError(f"the fresh process that tries the folder ended early: {self._last_words()}")
-        answer: dict[str, Any] = json.loads(line)
         return answer
 
     def _last_words(self) -> str:
@@ -118,6 +131,7 @@ class FreshProcess:
 def _environment(scratch: str) -> dict[str, str]:
     return {
         "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(Path(scratch) / "home"),  # the user's cache and token are nobody's business here
         "HF_MODULES_CACHE": str(Path(scratch) / "modules"),  # else the folder's code stays in the user's cache
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_VERBOSITY": "error",

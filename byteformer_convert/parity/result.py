@@ -51,13 +51,13 @@ class CaseResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is within the tolerance (NaN is not) and the class is the same."""
-        return self.max_difference <= self.tolerance and self.same_class
+        """Whether the difference is within the tolerance and the class is the same; NaN and infinity never are."""
+        return math.isfinite(self.max_difference) and self.max_difference <= self.tolerance and self.same_class
 
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """One stage's output, from the same input on both sides.
+    """One stage's output, from the same input on both sides. No noise of earlier stages is in it.
 
     Attributes:
         stage: CoreNet's name.
@@ -71,8 +71,8 @@ class StageResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is within the tolerance (NaN is not)."""
-        return self.max_difference <= self.tolerance
+        """Whether the difference is within the tolerance; NaN and infinity never are."""
+        return math.isfinite(self.max_difference) and self.max_difference <= self.tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ class ParityReport:
         cases: None of them where skipped.
         left_out: Sentences on inputs that this model cannot take.
         dtype_effect: With weights in half precision, the largest difference that its arithmetic makes to a logit.
-        stages: Where logits failed: each stage alone, fed with the reference's output of the one before.
+        stages: Where logits failed, or cannot tell because float32 is too uncertain: each stage alone, fed with the
+            reference's output of the one before.
         failure: Why it failed, one sentence.
     """
 

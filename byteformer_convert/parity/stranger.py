@@ -5,6 +5,7 @@ request a line on stdin, one JSON answer a line on stdout; tensors travel in saf
 
     {"logits":  INPUTS, "output": PATH, "folder": DIR, "auto_class": NAME, "dtype": NAME}
     {"stages":  INPUTS, "output": PATH}      the stages of the model that the last request loaded
+    {"config": NAMES, "folder": DIR}         fields of its config, defaults filled in
     {"classify": FILE, "folder": DIR, "auto_class": NAME, "dtype": NAME}      encodes a file and names its classes
 """
 
@@ -37,17 +38,19 @@ def main() -> None:
     import torch
     import transformers
 
-    torch.set_num_threads(2)  # fixed, so that a report does not depend on the machine's load or settings
+    torch.set_num_threads(1)  # sums come out the same whatever the number of cores and OMP_NUM_THREADS
     transformers.utils.logging.disable_progress_bar()
     model = None
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            if "folder" in request:
+            if "auto_class" in request:
                 model = load(transformers, torch, request)
             answer: dict[str, Any] = {"ok": True}
             with torch.no_grad():
-                if "classify" in request:
+                if "config" in request:
+                    answer |= config_fields(transformers, request)
+                elif "classify" in request:
                     answer |= classify(transformers, model, request)
                 else:
                     write_answer(model, request)
@@ -80,6 +83,11 @@ def write_answer(model: Any, request: dict[str, Any]) -> None:
     else:
         outputs = dict(run_stages(model, load_file(request["stages"])))
     save_file({name: tensor.contiguous() for name, tensor in outputs.items()}, request["output"])
+
+
+def config_fields(transformers: Any, request: dict[str, Any]) -> dict[str, Any]:
+    config = transformers.AutoConfig.from_pretrained(request["folder"], trust_remote_code=True, local_files_only=True)
+    return {"config": {name: getattr(config, name, None) for name in request["config"]}}
 
 
 def classify(transformers: Any, model: Any, request: dict[str, Any]) -> dict[str, Any]:

@@ -28,15 +28,16 @@ def draw_conversion(reporter: Reporter, conversion: Conversion) -> None:
 
 def draw_verification(reporter: Reporter, verification: Verification) -> None:
     """What verify found."""
-    reporter.notes([*verification.config_differences, *(f"{name} was changed" for name in verification.changed_code)])
+    reporter.notes([f"{name} is not this version's." for name in verification.changed_code])
     if reporter.as_json:
         reporter.document(verification.to_dict())
     elif not reporter.quiet:
         draw_parity(verification.parity, reporter.out)
-        if verification.parity.verdict == "passed":
+        if verification.passed:
             reporter.out.print(f"[bold]{escape(str(verification.folder))}[/]: parity holds.", soft_wrap=True)
-    if verification.parity.verdict == "failed":
-        reporter.err.print(f"[bold red]error:[/] {escape(_failure(verification))}", soft_wrap=True)
+    if not verification.passed:
+        sentence = f"{verification.folder}: parity does not hold: {verification.failure}."
+        reporter.err.print(f"[bold red]error:[/] {escape(sentence)}", soft_wrap=True)
 
 
 def draw_demo(reporter: Reporter, demo: Demo) -> None:
@@ -52,10 +53,3 @@ def draw_demo(reporter: Reporter, demo: Demo) -> None:
             soft_wrap=True,
         )
         reporter.out.print(class_table(demo.top))
-
-
-def _failure(verification: Verification) -> str:
-    sentence = f"{verification.folder}: parity does not hold: {verification.parity.failure}."
-    if verification.config_differences:
-        sentence += f" {verification.config_differences[0]}."
-    return sentence

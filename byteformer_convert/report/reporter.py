@@ -92,4 +92,4 @@ class Reporter:
 
 
 def _console(stream: Stream) -> Console:
-    return Console(file=cast(IO[str], stream), highlight=False, emoji=False)
+    return Console(file=cast("IO[str]", stream), highlight=False, emoji=False)
