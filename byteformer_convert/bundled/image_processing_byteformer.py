@@ -241,7 +241,8 @@ def _to_rgb(source: bytes | Image.Image, name: str) -> Image.Image:
         raise ValueError(
             f"{name}: not an image that Pillow can open. If its own bytes are what the model reads, pass raw=True."
         ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+        # Each of Pillow's decoders has its own exception: RuntimeError is AVIF's.
         raise ValueError(f"{name}: the image cannot be decoded ({error}); it may be cut short.") from error
     if not image.width or not image.height:
         raise ValueError(f"{name}: the image has no pixels.")

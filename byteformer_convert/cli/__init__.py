@@ -15,6 +15,7 @@ from byteformer_convert import __version__
 from byteformer_convert.cli.convert import convert
 from byteformer_convert.cli.demo import demo
 from byteformer_convert.cli.inspect import inspect
+from byteformer_convert.cli.predict import predict
 from byteformer_convert.cli.to_corenet import to_corenet
 from byteformer_convert.cli.verify import verify
 
@@ -44,7 +45,7 @@ def root(
     """Turns CoreNet ByteFormer checkpoints into Hugging Face folders, and proves that the numbers are equal."""
 
 
-for command in (convert, verify, inspect, demo, to_corenet):
+for command in (convert, verify, inspect, predict, demo, to_corenet):
     app.command()(command)
 
 
