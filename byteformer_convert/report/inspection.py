@@ -24,6 +24,8 @@ def draw_inspection(reporter: Reporter, inspection: Inspection) -> None:
         return
     reporter.out.print(f"[bold]{escape(inspection.subject)}[/]", soft_wrap=True)
     facts = Table.grid(padding=(0, 2))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
     for name, value in inspection.facts:
         facts.add_row(name, escape(value))
     reporter.out.print(facts)

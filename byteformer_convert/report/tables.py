@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -30,7 +31,13 @@ def draw_parity(report: ParityReport, console: Console) -> None:
         console.print(case_table(report))
     if report.dtype_effect is not None:
         console.print(f"Computing in {report.dtype} moves logits by at most {report.dtype_effect:.1e}.")
-    if report.stages:
+    if report.stages and report.verdict == "passed":
+        console.print(
+            f"float32 is uncertain for this model, so each stage was compared alone, too: all {len(report.stages)} "
+            "are within their tolerance.",
+            soft_wrap=True,
+        )
+    elif report.stages:
         console.print(stage_table(report))
 
 
@@ -64,41 +71,54 @@ def stage_table(report: ParityReport) -> Table:
 
 
 def mismatch_table(mismatches: Sequence[Mismatch]) -> Table:
-    """What does not fit, folded over layers."""
-    table = Table(title="What does not fit", title_justify="left", show_lines=True)
-    for name in ("problem", "tensor", "layers", "expected", "found", "likely cause"):
-        table.add_column(name, overflow="fold")
+    """What does not fit, folded over layers: a block each, so that 80 columns hold the longest name."""
+    table = Table(title="What does not fit", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("problem")
+    table.add_column("tensor, shapes, likely cause", overflow="fold")
     for mismatch in mismatches:
-        table.add_row(
-            mismatch.problem,
-            escape(mismatch.name),
-            layer_ranges(mismatch.layers),
-            shape_text(mismatch.expected),
-            shape_text(mismatch.found),
-            escape(mismatch.cause),
-        )
+        lines = [_name_and_layers(mismatch.name, mismatch.layers), _shapes(mismatch), escape(mismatch.cause), ""]
+        table.add_row(mismatch.problem, "\n".join(line for line in lines if line is not None))
     return table
+
+
+def _name_and_layers(name: str, layers: Sequence[int]) -> str:
+    return f"[bold]{escape(name)}[/]" + (f"  layers {layer_ranges(layers)}" if layers else "")
+
+
+def _shapes(mismatch: Mismatch) -> str | None:
+    """`expected 5×192, found 7×192`; None where there is neither."""
+    shapes = (("expected", mismatch.expected), ("found", mismatch.found))
+    return ", ".join(f"{what} {shape_text(shape)}" for what, shape in shapes if shape is not None) or None
 
 
 def family_table(families: Sequence[TensorFamily]) -> Table:
-    """The parameter table, folded over layers."""
-    table = Table(title="Tensors", title_justify="left")
-    for name in ("tensor", "layers", "shape"):
-        table.add_column(name, overflow="fold")
-    table.add_column("parameters", justify="right")
-    table.add_column("maps to", overflow="fold")
-    table.add_column("how", overflow="fold")
+    """The parameter table, folded over layers: two lines a row, so that 80 columns hold the longest names."""
+    table = Table(title="Tensors", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("tensor\n  its counterpart (… is byteformer)", no_wrap=True)
+    table.add_column("shape\nlayers", overflow="fold", min_width=15)
+    table.add_column("parameters\nrearranged", justify="right")
     for family in families:
-        targets = "\n".join(escape(target) for target in family.targets) or "[bold red]nothing[/]"
+        counterpart = _folded(family.targets) if family.targets else "[bold red]none[/]"
         table.add_row(
-            escape(family.name),
-            layer_ranges(family.layers),
-            shape_text(family.shape),
-            f"{family.parameters:,}",
-            targets,
-            family.how,
+            f"{_short(family.name)}\n  {counterpart}",
+            f"{shape_text(family.shape)}\n{layer_ranges(family.layers)}",
+            f"{family.parameters:,}\n{family.how if family.targets and family.how != 'as it is' else ''}",
         )
     return table
+
+
+def _folded(names: Sequence[str]) -> str:
+    """`….layers.{i}.attention.{q,k,v}_proj.bias`: names that differ in one letter become one."""
+    columns = list(zip(*names, strict=False))
+    differing = [at for at, column in enumerate(columns) if len(set(column)) > 1]
+    if len(differing) != 1 or len(set(map(len, names))) != 1:
+        return "\n  ".join(map(_short, names))
+    at = differing[0]
+    return _short(f"{names[0][:at]}{{{','.join(columns[at])}}}{names[0][at + 1 :]}")
+
+
+def _short(name: str) -> str:
+    return escape(f"….{name.removeprefix('byteformer.')}" if name.startswith("byteformer.") else name)
 
 
 def file_table(files: Sequence[FileRecord]) -> Table:
@@ -134,5 +154,5 @@ def layer_ranges(layers: Sequence[int]) -> str:
 
 
 def shape_text(shape: Sequence[int] | None) -> str:
-    """`192 × 384`."""
-    return "" if shape is None else " × ".join(map(str, shape))
+    """`192×384`."""
+    return "" if shape is None else "×".join(map(str, shape))
