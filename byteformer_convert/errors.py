@@ -7,6 +7,7 @@
     │   ├── CheckpointError    a .pt, or the weights of an adapter folder
     │   ├── MappingError       checkpoint and options do not fit each other
     │   ├── LabelsError        a label file
+    │   ├── DownloadError      a published checkpoint that cannot be fetched
     │   ├── FolderError        a finished folder
     │   └── FileInputError     a file to classify
     ├── ParityError         4  the folder does not compute what CoreNet computes
@@ -107,6 +108,12 @@ class LabelsError(InputError):
     """A label file cannot be used, or its count does not fit the classifier."""
 
     kind = "labels"
+
+
+class DownloadError(InputError):
+    """A published checkpoint cannot be fetched, or what came is not it."""
+
+    kind = "download"
 
 
 class FolderError(InputError):
