@@ -6,6 +6,7 @@ Axis names in comments: batch, bytes, tokens, windows (batch x windows of one la
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -136,7 +137,7 @@ class ByteFormerEmbeddings(nn.Module):
         else:
             hidden_states = self.byte_embeddings(input_ids)  # (batch, bytes, hidden)
             hidden_states = self.projection(hidden_states.transpose(1, 2)).transpose(1, 2)  # (batch, tokens, hidden)
-        return self.dropout(hidden_states + self.position_embeddings[: hidden_states.shape[1]])
+        return self.dropout(hidden_states.add_(self.position_embeddings[: hidden_states.shape[1]]))
 
     def _can_look_up(self, input_ids):
         return (
@@ -160,7 +161,9 @@ class ByteFormerEmbeddings(nn.Module):
         have the values that it was made from; looking at those costs less than a version counter that .data passes by.
         """
         weights = self.byte_embeddings.weight, self.projection.weight
-        if torch.compiler.is_compiling() or weights[0].device.type != "cpu":  # there, comparing costs more than it saves
+        if (
+            torch.compiler.is_compiling() or weights[0].device.type != "cpu"
+        ):  # there, comparing costs more than it saves
             return byte_table(*weights)
         if self._table is None or not all(map(torch.equal, self._table[0], weights)):
             self._table = tuple(weight.detach().clone() for weight in weights), byte_table(*weights)
@@ -307,31 +310,32 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         )
 
     def _in_groups(self, hidden_states):
-        """The same without a roll: windows that do not wrap around are views, and few at a time go through the layer."""
+        """The same without a roll: windows that do not wrap around are views; few at a time go through the layer."""
         batch, tokens, hidden = hidden_states.shape
         size, shift = self.window_size, self.window_shift
         end = shift + (tokens - shift) // size * size  # of the last window that neither wraps around nor is filled up
-        output = torch.empty_like(hidden_states)
+        room = tokens % 2 if self.token_merging is not None else 0  # for the zero token that completes the last pair
+        output = hidden_states.new_empty(batch, tokens + room, hidden)
+        output[:, tokens:] = 0
+        transform = partial(self._transform, add=torch.Tensor.add_)  # in place: nobody else sees a branch's output
         # (batch, tokens, hidden) -> (batch, windows, window, hidden)
         source, target = (tensor[:, shift:end].unflatten(1, (-1, size)) for tensor in (hidden_states, output))
-        for group in groups(*source.shape[:2], max(GROUP_ENTRIES // (size * hidden), 1)):
-            target[group] = self._transform(source[group].flatten(0, 1))[0].view_as(source[group])
+        for group in groups(batch, source.shape[1], max(GROUP_ENTRIES // (size * hidden), 1)):
+            target[group] = transform(source[group].flatten(0, 1))[0].view_as(source[group])
         if end - shift < tokens:
             filling = -tokens % size
             rest = hidden_states[:, end:], hidden_states.new_zeros(batch, filling, hidden), hidden_states[:, :shift]
             windows = torch.cat(rest, dim=1).view(-1, size, hidden)
-            rest = self._transform(windows)[0].view(batch, -1, hidden)
-            output[:, end:] = rest[:, : tokens - end]
+            rest = transform(windows)[0].view(batch, -1, hidden)
+            output[:, end:tokens] = rest[:, : tokens - end]
             output[:, :shift] = rest[:, rest.shape[1] - shift :]
         return output
 
-    def _transform(self, windows, mask=None, output_attentions=False):
-        residual = windows
-        windows, attentions = self.attention(self.layernorm_before(windows), mask, output_attentions)
-        windows = self.drop_path(self.dropout(windows)) + residual
-        residual = windows
-        windows = self.drop_path(self.dropout(self.mlp(self.layernorm_after(windows)))) + residual
-        return windows, attentions
+    def _transform(self, windows, mask=None, output_attentions=False, add=torch.add):
+        branch, attentions = self.attention(self.layernorm_before(windows), mask, output_attentions)
+        windows = add(self.drop_path(self.dropout(branch)), windows)
+        branch = self.mlp(self.layernorm_after(windows))
+        return add(self.drop_path(self.dropout(branch)), windows), attentions
 
     def _roll(self, hidden_states, lengths, backwards=False):
         if self.window_shift == 0:
