@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from byteformer_convert import __version__
 from byteformer_convert.corenet.options import CoreNetOptions, load_options
+from byteformer_convert.corenet.published import published
 from byteformer_convert.corenet.state_dict import find_mismatches
 from byteformer_convert.errors import FolderError, MappingError, ParityError, UsageError
 from byteformer_convert.mapping.config import SWITCHES, config_json, model_fields
 from byteformer_convert.mapping.labels import labels_for
 from byteformer_convert.mapping.processor import processor_fields
+from byteformer_convert.mapping.trim import kept_rows, trim_sentence, trimmed
 from byteformer_convert.output.folder import (
     CARD_NAME,
     CONFIG_NAME,
@@ -70,6 +72,8 @@ class Request:
         skip_parity: Whether to write the folder unchecked, and say so in it.
         force: Whether to replace a folder that is there already.
         license: Licence id for the model card.
+        published: Name of the published checkpoint that `weights` is; None for anybody's own.
+        trim_positions: How many rows of the position table to keep; None for all.
     """
 
     weights: Path
@@ -84,6 +88,8 @@ class Request:
     skip_parity: bool = False
     force: bool = False
     license: str | None = None
+    published: str | None = None
+    trim_positions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +129,14 @@ class Verification:
         parity: What was compared.
         config_differences: Fields of config.json that are not what the source asks for, one sentence each.
         changed_code: Bundled `.py` files that are not those of this version.
+        notes: Sentences that a person should read.
     """
 
     folder: Path
     parity: ParityReport
     config_differences: tuple[str, ...]
     changed_code: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -149,6 +157,7 @@ class Verification:
             "parity": self.parity.to_dict(),
             "config_differences": list(self.config_differences),
             "changed_code": list(self.changed_code),
+            "notes": list(self.notes),
         }
 
 
@@ -167,22 +176,24 @@ def convert(request: Request, say: Say = _quietly) -> Conversion:
     """
     _check_request(request)
     check_target(request.output, force=request.force)
-    options = load_options(request.config or request.weights, request.overrides)
+    source = load_options(request.config or request.weights, request.overrides)
+    options = trimmed(source, request.trim_positions)
     labels = labels_for(options, request.labels)
     processor = processor_fields(options)
     with ExitStack() as stack:
         process = None if request.skip_parity else stack.enter_context(_fresh_process())
         say("Reading the checkpoint")
         checkpoint = _load_checkpoint(request.weights, request.weights_key)
-        tensors = mapped_weights(checkpoint, options, request.weights.name, request.dtype)
+        _check_fit(checkpoint, source, request.weights.name)
+        tensors = mapped_weights(checkpoint, options, request.dtype)
         folder = stack.enter_context(staged_folder(request.output, force=request.force))
         say("Writing the folder")
         _write_model(folder, tensors, options, labels, processor, request.max_shard_size)
         parity = _checked(folder, checkpoint, options, process, dtype_name(tensors), request.atol, say)
-        report = conversion_report(request, options, checkpoint, parity)
+        report = conversion_report(request, source, checkpoint, parity)
         _write_papers(folder, report, options, tensors, parity, request)
         files = record_files(folder)
-    return Conversion(request.output, report, files, parity, _notes(options, checkpoint, parity))
+    return Conversion(request.output, report, files, parity, _notes(options, source, checkpoint, parity))
 
 
 def verify(
@@ -217,7 +228,7 @@ def verify(
         ParityError: The folder cannot even be loaded.
     """
     _check_sources(config, weights, atol)
-    options = load_options(config or weights, overrides)
+    source = options = load_options(config or weights, overrides)
     config_file = read_config(folder)
     changed = changed_code(folder, options.task)
     if changed and not trust_remote_code:
@@ -231,24 +242,23 @@ def verify(
         checkpoint = _load_checkpoint(weights, weights_key)
         _check_fit(checkpoint, options, weights.name)
         # As the folder's code reads it: a folder saved again by transformers leaves defaults out.
-        differences = config_differences(process.config(folder, list(model_fields(options))), options)
+        fields = process.config(folder, list(model_fields(options)))
+        options = _trimmed_like(source, fields)
+        differences = config_differences(fields, options)
         parity = _checked(folder, checkpoint, options, process, stored_dtype(config_file), atol, say, raises=False)
-    return Verification(folder, parity, differences, changed)
+    note = trim_sentence(options, source)
+    return Verification(folder, parity, differences, changed, () if note is None else (note,))
 
 
-def mapped_weights(checkpoint: Checkpoint, options: CoreNetOptions, where: str, dtype: str) -> dict[str, Tensor]:
-    """The folder's tensors, in the dtype asked for.
-
-    Raises:
-        MappingError: Checkpoint and options do not fit each other; holds every mismatch.
-    """
+def mapped_weights(checkpoint: Checkpoint, options: CoreNetOptions, dtype: str) -> dict[str, Tensor]:
+    """The folder's tensors, in the dtype asked for, with as many positions as the options say."""
     import torch
 
     from byteformer_convert.mapping.weights import map_weights
 
-    _check_fit(checkpoint, options, where)
     wanted = getattr(torch, own_dtype(checkpoint.tensors) if dtype == "auto" else dtype)
-    return {name: tensor.to(wanted) for name, tensor in map_weights(checkpoint.tensors).items()}
+    kept = kept_rows(checkpoint.tensors, options.max_num_tokens)
+    return {name: tensor.to(wanted) for name, tensor in map_weights(kept).items()}
 
 
 def own_dtype(tensors: Mapping[str, Tensor]) -> str:
@@ -308,9 +318,9 @@ def changed_code(folder: Path, task: str) -> tuple[str, ...]:
 
 
 def conversion_report(
-    request: Request, options: CoreNetOptions, checkpoint: Checkpoint, parity: ParityReport
+    request: Request, source: CoreNetOptions, checkpoint: Checkpoint, parity: ParityReport
 ) -> dict[str, Any]:
-    """What conversion_report.json says, but for the files."""
+    """What conversion_report.json says, but for the files; `source` are CoreNet's options, nothing trimmed."""
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "byteformer-convert", "version": __version__},
@@ -326,10 +336,25 @@ def conversion_report(
             "training": dict(checkpoint.training),
         },
         "overrides": list(request.overrides),
-        "options": options.resolved(),
+        "options": source.resolved(),
+        "published": None if request.published is None else published(request.published).name,
+        "trimmed_positions": _trimmed_positions(request, source),
         "switches": dict(SWITCHES),
         "parity": parity.to_dict(),
     }
+
+
+def _trimmed_positions(request: Request, source: CoreNetOptions) -> dict[str, int] | None:
+    if request.trim_positions in (None, source.max_num_tokens):
+        return None
+    return {"from": source.max_num_tokens, "to": request.trim_positions}
+
+
+def _trimmed_like(source: CoreNetOptions, fields: Mapping[str, Any]) -> CoreNetOptions:
+    """The options with the positions that a folder kept; more of them than there were is a difference, not a trim."""
+    rows = fields.get("max_position_embeddings")
+    fewer = isinstance(rows, int) and 1 <= rows < source.max_num_tokens
+    return trimmed(source, rows) if fewer else source
 
 
 def _check_request(request: Request) -> None:
@@ -338,6 +363,8 @@ def _check_request(request: Request) -> None:
         raise UsageError(f"--dtype is {request.dtype!r}.", hint=f"Choose one of {', '.join(DTYPES)}.")
     if request.max_shard_size is not None:
         parse_size(request.max_shard_size)
+    if request.published is not None:
+        published(request.published)
 
 
 def _check_sources(config: Path | None, weights: Path, atol: float) -> None:
@@ -408,7 +435,8 @@ def _checked(
         tensors = read_weights(folder)
     except Exception as error:  # safetensors has an exception class of its own
         raise FolderError(f"its weights cannot be read: {error}.", where=folder) from error
-    weights = compare_weights(unmap_weights(tensors, checkpoint.tensors), checkpoint.tensors, dtype)
+    kept = kept_rows(checkpoint.tensors, options.max_num_tokens)
+    weights = compare_weights(unmap_weights(tensors, kept), kept, dtype)
     say("Comparing logits with the reference, in a fresh process")
     report = check(folder, checkpoint.tensors, options, weights, process, dtype=dtype, atol=atol)
     if raises and report.verdict == "failed":
@@ -430,7 +458,15 @@ def _write_papers(
 ) -> None:
     parameters = sum(tensor.numel() for tensor in tensors.values())
     card = model_card(
-        CardFacts(Path(options.source).stem, options, parameters, parity.to_dict(), report, request.license)
+        CardFacts(
+            name=Path(options.source).stem,
+            options=options,
+            parameters=parameters,
+            parity=parity.to_dict(),
+            report=report,
+            license=request.license,
+            processor=processor_fields(options),
+        )
     )
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
     report["files"] = [file.to_dict() for file in record_files(folder)]
@@ -443,8 +479,12 @@ def _sources(request: Request, checkpoint: Checkpoint) -> list[dict[str, Any]]:
     return [file_record(config).to_dict(), weights.to_dict()]
 
 
-def _notes(options: CoreNetOptions, checkpoint: Checkpoint, parity: ParityReport) -> tuple[str, ...]:
+def _notes(
+    options: CoreNetOptions, source: CoreNetOptions, checkpoint: Checkpoint, parity: ParityReport
+) -> tuple[str, ...]:
     notes = [f"Took {checkpoint.choice_sentence()}.", *options.ignored]
+    if (note := trim_sentence(options, source)) is not None:
+        notes.append(note)
     if checkpoint.prefix:
         notes.append(f"Every name began with {checkpoint.prefix!r}, which was taken off.")
     if parity.verdict == "skipped":

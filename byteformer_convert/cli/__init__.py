@@ -16,6 +16,7 @@ from byteformer_convert.cli.convert import convert
 from byteformer_convert.cli.demo import demo
 from byteformer_convert.cli.inspect import inspect
 from byteformer_convert.cli.predict import predict
+from byteformer_convert.cli.push_to_hub import push_to_hub
 from byteformer_convert.cli.to_corenet import to_corenet
 from byteformer_convert.cli.verify import verify
 
@@ -45,7 +46,7 @@ def root(
     """Turns CoreNet ByteFormer checkpoints into Hugging Face folders, and proves that the numbers are equal."""
 
 
-for command in (convert, verify, inspect, predict, demo, to_corenet):
+for command in (convert, verify, inspect, predict, push_to_hub, demo, to_corenet):
     app.command()(command)
 
 

@@ -1,0 +1,28 @@
+"""What is read from a finished card, and the one thing that is changed in it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+METADATA = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?$", re.DOTALL | re.MULTILINE)
+
+# The name of the folder or repository in the card's code: pipeline(..., model="NAME"), from_pretrained("NAME")
+NAME_IN_CODE = re.compile(r'(\bmodel=|\bfrom_pretrained\()"[^"\n]*"')
+
+
+def metadata_of(card: str) -> dict[str, Any] | None:
+    """The YAML between the first two lines of `---`; None where there is none."""
+    block = METADATA.match(card)
+    try:
+        content = yaml.safe_load(block[1]) if block else None
+    except yaml.YAMLError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def with_name(card: str, name: str) -> str:
+    """The card, its code loading from `name`."""
+    return NAME_IN_CODE.sub(lambda found: f'{found[1]}"{name}"', card)
