@@ -149,8 +149,9 @@ class _Check:
 
 
 def build_reference(tensors: Mapping[str, Tensor], options: CoreNetOptions) -> CoreNetByteFormer:
-    """The reference model around a checkpoint's tensors, in float32."""
-    arguments = {name: getattr(options, name) for name in REFERENCE_OPTIONS}
+    """The reference model around a checkpoint's tensors, in float32; it has all positions, whatever a folder kept."""
+    rows = tensors["pos_embed.pos_embed.pos_embed"].shape[-2]
+    arguments = {name: getattr(options, name) for name in REFERENCE_OPTIONS} | {"max_num_tokens": rows}
     return CoreNetByteFormer.from_state_dict(tensors, **arguments)
 
 
