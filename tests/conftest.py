@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.golden_cases import GoldenCase, golden_cases
+from tests.small_world import WarmProcess, write_world
+
+if TYPE_CHECKING:
+    from byteformer_convert.parity.fresh_process import FreshProcess
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -23,3 +29,25 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the larger test data in ../shared")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def fresh_process() -> Iterator[FreshProcess]:
+    """A real fresh process, for as long as the tests run: its imports take seconds."""
+    from byteformer_convert.parity.fresh_process import FreshProcess
+
+    with FreshProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def warm(fresh_process: FreshProcess, monkeypatch: pytest.MonkeyPatch) -> FreshProcess:
+    """Lets the pipeline use that process instead of starting its own."""
+    monkeypatch.setattr("byteformer_convert.conversion._fresh_process", lambda: WarmProcess(fresh_process))
+    return fresh_process
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A YAML and a checkpoint that fit each other: 12 layers, 60 positions, 5 classes."""
+    return write_world(tmp_path_factory.mktemp("world"))
