@@ -14,6 +14,7 @@ import typer
 from byteformer_convert import __version__
 from byteformer_convert.cli.convert import convert
 from byteformer_convert.cli.demo import demo
+from byteformer_convert.cli.evaluate import evaluate
 from byteformer_convert.cli.inspect import inspect
 from byteformer_convert.cli.predict import predict
 from byteformer_convert.cli.push_to_hub import push_to_hub
@@ -46,7 +47,7 @@ def root(
     """Turns CoreNet ByteFormer checkpoints into Hugging Face folders, and proves that the numbers are equal."""
 
 
-for command in (convert, verify, inspect, predict, push_to_hub, demo, to_corenet):
+for command in (convert, verify, inspect, predict, evaluate, push_to_hub, demo, to_corenet):
     app.command()(command)
 
 

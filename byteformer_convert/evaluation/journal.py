@@ -1,0 +1,105 @@
+"""A file of finished batches: an evaluation that was killed goes on from it, and nothing counts twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from byteformer_convert.errors import FileInputError
+from byteformer_convert.evaluation.records import BatchRecord
+from byteformer_convert.output.staging import output_errors
+
+
+class Journal:
+    """One JSON object a line: what is evaluated first, then batch after batch. A context manager.
+
+    Args:
+        path: The file; it is made where it is not there, and continued where it is.
+        subject: What is evaluated, and how. A journal of something else is refused.
+
+    Raises:
+        FileInputError: The file is not a journal, or that of another evaluation.
+        OutputError: It cannot be written.
+    """
+
+    def __init__(self, path: Path, subject: Mapping[str, Any]) -> None:
+        self.path = path
+        self._subject = subject
+
+    def __enter__(self) -> Self:
+        with output_errors(self.path):
+            self._drop_torn_line()
+            self._check_subject()
+            self._file = self.path.open("a", encoding="utf-8")
+            if not self.path.stat().st_size:
+                self._write({"subject": self._subject})
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def finished(self) -> Iterator[BatchRecord]:
+        """The batches in it, one at a time."""
+        with self.path.open(encoding="utf-8") as file:
+            next(file, None)
+            for number, line in enumerate(file, start=2):
+                try:
+                    yield BatchRecord.from_dict(json.loads(line))
+                except (ValueError, KeyError, TypeError, IndexError) as error:
+                    raise self._unreadable(number) from error
+
+    def append(self, record: BatchRecord) -> None:
+        """Writes a batch down; it is on its way to the disk when this returns."""
+        with output_errors(self.path):
+            self._write(record.to_dict())
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(content, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def _drop_torn_line(self) -> None:
+        """What a kill in the middle of a write has left."""
+        if not self.path.exists():
+            return
+        with self.path.open("r+b") as file:
+            file.truncate(_end_of_last_line(file))
+
+    def _check_subject(self) -> None:
+        if not self.path.exists() or not self.path.stat().st_size:
+            return
+        with self.path.open(encoding="utf-8") as file:
+            try:
+                found = json.loads(next(file))["subject"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise self._unreadable(1) from error
+        wanted = json.loads(json.dumps(self._subject))
+        if changed := [key for key in wanted if found.get(key) != wanted[key]]:
+            key = changed[0]
+            raise FileInputError(
+                f"is the journal of another evaluation: {key} was {found.get(key)!r}, and is {wanted[key]!r} now.",
+                where=self.path,
+                hint="Give another --journal, or remove this one to start anew.",
+            )
+
+    def _unreadable(self, number: int) -> FileInputError:
+        return FileInputError(
+            f"line {number} is not of a journal that byteformer-convert wrote.",
+            where=self.path,
+            hint="Give another --journal, or remove this one to start anew.",
+        )
+
+
+def _end_of_last_line(file: BinaryIO) -> int:
+    """Where the last whole line ends."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - 2**16)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

@@ -1,0 +1,121 @@
+"""What evaluate found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from byteformer_convert.evaluation.engine import Outcome, Throughput
+    from byteformer_convert.evaluation.result import ArithmeticScore, BrokenFile, Evaluation, Share
+    from byteformer_convert.report.reporter import Reporter
+
+FEW_CLASSES = 20
+SHOWN = 10
+
+
+def draw_evaluation(reporter: Reporter, outcome: Outcome) -> None:
+    """Accuracy, classes, what is mixed up, broken files, and where the time went."""
+    evaluation = outcome.evaluation
+    reporter.notes([*evaluation.notes, *_sentences(evaluation)])
+    if reporter.as_json:
+        reporter.document(evaluation.to_dict())
+    elif not reporter.quiet:
+        reporter.out.print(score_table(evaluation))
+        reporter.out.print(class_table(evaluation.faithful))
+        reporter.out.print(confusion_table(evaluation.faithful))
+        if evaluation.broken:
+            reporter.out.print(broken_table(evaluation.broken, evaluation.broken_count))
+        reporter.out.print(escape(_summary(evaluation)), soft_wrap=True)
+    if not reporter.quiet:
+        reporter.err.print(escape(_time_sentence(outcome.throughput)), soft_wrap=True)
+
+
+def score_table(evaluation: Evaluation) -> Table:
+    """One row per arithmetic, with 95 % confidence intervals."""
+    table = Table(title="Accuracy, with 95 % confidence intervals", title_justify="left")
+    table.add_column("arithmetic", overflow="fold")
+    for name in ("top-1", "top-5", "loss", "met axis-1 norm", "did not"):
+        table.add_column(name, justify="right")
+    for score in evaluation.scores:
+        loss = f"{score.loss.value:.4f} ± {score.loss.half_width:.4f}"
+        met, missed = share_text(score.meeting_norm), share_text(score.missing_norm)
+        table.add_row(score.name, share_text(score.top1), share_text(score.top5), loss, met, missed)
+    return table
+
+
+def class_table(score: ArithmeticScore) -> Table:
+    """Every class where there are few, else the worst ones."""
+    present = [one for one in score.classes if one.top1.of]
+    few = len(present) <= FEW_CLASSES
+    shown = present if few else sorted(present, key=lambda one: one.top1.value or 0.0)[:SHOWN]
+    table = Table(title="Classes" if few else f"The {SHOWN} classes with the lowest accuracy", title_justify="left")
+    table.add_column("row", justify="right")
+    table.add_column("class", overflow="fold")
+    table.add_column("top-1", justify="right")
+    for one in shown:
+        table.add_row(str(one.row), escape(one.name), share_text(one.top1))
+    return table
+
+
+def confusion_table(score: ArithmeticScore) -> Table:
+    """What is mixed up most often."""
+    names = {one.row: one.name for one in score.classes}
+    wrong = sorted((cell for cell in score.confusion if cell.row != cell.predicted), key=lambda cell: -cell.count)
+    table = Table(title="Mixed up most often", title_justify="left")
+    table.add_column("class", overflow="fold")
+    table.add_column("taken for", overflow="fold")
+    table.add_column("files", justify="right")
+    for cell in wrong[:SHOWN]:
+        table.add_row(escape(names[cell.row]), escape(names[cell.predicted]), f"{cell.count:,}")
+    return table
+
+
+def broken_table(broken: Sequence[BrokenFile], count: int) -> Table:
+    """Files that could not be used."""
+    table = Table(title=f"Left out: {count:,} files that cannot be used", title_justify="left")
+    table.add_column("file", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for file in broken[:SHOWN]:
+        table.add_row(escape(file.name), escape(file.reason))
+    if count > SHOWN:
+        table.add_row(f"... and {count - SHOWN:,} more", "--json lists them")
+    return table
+
+
+def share_text(share: Share) -> str:
+    """`95.00 % (92.41 to 96.73) of 400`."""
+    if share.value is None or share.interval is None:
+        return "no files"
+    low, high = share.interval
+    return f"{share.value:.2%} ({low:.2%} to {high:.2%}) of {share.of:,}"
+
+
+def _sentences(evaluation: Evaluation) -> list[str]:
+    sentences = [f"Class order: {evaluation.class_order}."]
+    if (effect := evaluation.precision) is not None:
+        sentences.append(
+            f"Computed in {effect.precision}: on {effect.files:,} files that were computed in float32, too, a logit "
+            f"moved by at most {effect.max_difference}, and {effect.changed:,} files changed their class."
+        )
+    return sentences
+
+
+def _summary(evaluation: Evaluation) -> str:
+    top1 = evaluation.faithful.top1
+    left_out = f", {evaluation.broken_count:,} left out" if evaluation.broken_count else ""
+    return f"{evaluation.folder}: top-1 {share_text(top1)} files{left_out}; {evaluation.batches}."
+
+
+def _time_sentence(spent: Throughput) -> str:
+    rate = spent.files / spent.seconds if spent.seconds else 0.0
+    encoding = 1000 * spent.encoding_seconds
+    return (
+        f"{spent.files:,} files in {spent.seconds:.1f} s, {rate:.1f} files/s. The model took {spent.model_share:.0%} "
+        f"of the time, waiting for files {spent.waiting_share:.0%}; reading and encoding one takes a worker "
+        f"{encoding:.1f} ms. Processes: {spent.processes}, with {spent.workers} workers each. Peak memory "
+        f"{spent.peak_memory / 2**20:,.0f} MiB."
+    )
