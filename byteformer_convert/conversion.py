@@ -466,6 +466,7 @@ def _write_papers(
             report=report,
             license=request.license,
             processor=processor_fields(options),
+            published=None if request.published is None else published(request.published),
         )
     )
     (folder / CARD_NAME).write_text(card, encoding="utf-8")

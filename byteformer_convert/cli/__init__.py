@@ -17,6 +17,7 @@ from byteformer_convert.cli.demo import demo
 from byteformer_convert.cli.evaluate import evaluate
 from byteformer_convert.cli.inspect import inspect
 from byteformer_convert.cli.predict import predict
+from byteformer_convert.cli.published import published
 from byteformer_convert.cli.push_to_hub import push_to_hub
 from byteformer_convert.cli.to_corenet import to_corenet
 from byteformer_convert.cli.verify import verify
@@ -47,7 +48,7 @@ def root(
     """Turns CoreNet ByteFormer checkpoints into Hugging Face folders, and proves that the numbers are equal."""
 
 
-for command in (convert, verify, inspect, predict, evaluate, push_to_hub, demo, to_corenet):
+for command in (convert, verify, inspect, predict, evaluate, push_to_hub, demo, to_corenet, published):
     app.command()(command)
 
 

@@ -19,14 +19,22 @@ from byteformer_convert.cli.shared import (
     reporting,
 )
 from byteformer_convert.report.conversion import draw_conversion
+from byteformer_convert.report.progress import download_bar
 
 
 def convert(
-    weights: Annotated[
-        Path, typer.Option(help="CoreNet's .pt, or a folder that CoreNet's HF adapter saved.", metavar="PT")
-    ],
     output: Annotated[Path, typer.Option(help="The folder to write.", metavar="DIR")],
+    weights: Annotated[
+        Path | None, typer.Option(help="CoreNet's .pt, or a folder that CoreNet's HF adapter saved.", metavar="PT")
+    ] = None,
     config: Config = None,
+    published: Annotated[
+        str | None,
+        typer.Option(help="A published checkpoint, fetched unless --weights gives its file.", metavar="NAME"),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Where fetched checkpoints are kept, if not in the usual place.", metavar="DIR")
+    ] = None,
     override: Override = None,
     weights_key: WeightsKeyOption = WeightsKeyChoice.auto,
     labels: Annotated[Path | None, typer.Option(help="Class names: JSON, or one a line.", metavar="FILE")] = None,
@@ -35,6 +43,9 @@ def convert(
     ),
     max_shard_size: Annotated[
         str | None, typer.Option(help="Split the weights into files of at most this size.", metavar="SIZE")
+    ] = None,
+    trim_positions: Annotated[
+        int | None, typer.Option(help="Keep the first N rows of the position table; enough for shorter files.")
     ] = None,
     license_id: Annotated[
         str | None, typer.Option("--license", help="Licence of the weights, for the model card.", metavar="ID")
@@ -48,14 +59,21 @@ def convert(
     """Convert a CoreNet checkpoint, check parity, and write the folder.
 
     Example: byteformer-convert convert --config model.yaml --weights checkpoint_ema_best.pt --output byteformer
+
+    Example: byteformer-convert convert --published imagenet_jpeg_q60_k4_w128 --output byteformer
     """
     with reporting(as_json=as_json, quiet=quiet) as reporter:
-        from byteformer_convert import conversion
+        from byteformer_convert import conversion, sources
 
+        with download_bar(reporter, published or "") as progress:
+            found = sources.find_sources(
+                weights, config, published, output=output, force=force, cache_dir=cache_dir, progress=progress
+            )
+        reporter.notes(found.notes)
         request = conversion.Request(
-            weights=weights,
+            weights=found.weights,
             output=output,
-            config=config,
+            config=found.config,
             overrides=tuple(override or ()),
             weights_key=weights_key.value,
             labels=labels,
@@ -65,6 +83,8 @@ def convert(
             skip_parity=skip_parity,
             force=force,
             license=license_id,
+            published=found.published,
+            trim_positions=trim_positions,
         )
         with reporter.talk() as say:
             result = conversion.convert(request, say)

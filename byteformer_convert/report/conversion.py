@@ -28,7 +28,7 @@ def draw_conversion(reporter: Reporter, conversion: Conversion) -> None:
 
 def draw_verification(reporter: Reporter, verification: Verification) -> None:
     """What verify found."""
-    reporter.notes([f"{name} is not this version's." for name in verification.changed_code])
+    reporter.notes([*(f"{name} is not this version's." for name in verification.changed_code), *verification.notes])
     if reporter.as_json:
         reporter.document(verification.to_dict())
     elif not reporter.quiet:
