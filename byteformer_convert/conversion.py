@@ -336,11 +336,25 @@ def conversion_report(
             "training": dict(checkpoint.training),
         },
         "overrides": list(request.overrides),
+        "request": _asked(request),
         "options": source.resolved(),
         "published": None if request.published is None else published(request.published).name,
         "trimmed_positions": _trimmed_positions(request, source),
         "switches": dict(SWITCHES),
         "parity": parity.to_dict(),
+    }
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """What else was asked for, so that the folder carries its own recipe; no paths, which differ between machines."""
+    return {
+        "weights_key": request.weights_key,
+        "labels": None if request.labels is None else file_record(request.labels).to_dict(),
+        "dtype": request.dtype,
+        "max_shard_size": request.max_shard_size,
+        "atol": request.atol,
+        "skip_parity": request.skip_parity,
+        "license": request.license,
     }
 
 

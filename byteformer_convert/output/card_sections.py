@@ -100,8 +100,8 @@ def max_bytes(options: CoreNetOptions) -> int:
     return _longest(options, options.max_num_tokens)
 
 
-def positions(options: CoreNetOptions, parameters: int, dtype: str) -> str:
-    """What fits, and what it costs."""
+def positions(options: CoreNetOptions, parameters: int, dtype: str, trimmed: Mapping[str, int] | None = None) -> str:
+    """What fits, and what it costs; `trimmed` is what the report says of rows that were cut off."""
     size = BYTES_OF.get(dtype, FLOAT32)
     table = 0 if options.sinusoidal_pos_emb else options.max_num_tokens * options.embed_dim
     share = f", of which the position table is {_megabytes(table * size)}" if table else ""
@@ -113,12 +113,22 @@ def positions(options: CoreNetOptions, parameters: int, dtype: str) -> str:
     ]
     text = (
         f"The position table has {options.max_num_tokens:,} rows: files of {options.conv_kernel_size} to {longest:,} "
-        f"bytes. The weights are {_megabytes(parameters * size)} ({dtype}){share}. Attention looks at windows, so what "
+        f"bytes. {_trim_note(trimmed)}The weights are {_megabytes(parameters * size)} ({dtype}){share}. "
+        "Attention looks at windows, so what "
         "a forward pass needs grows with the length, not with its square. One tensor of activations, of which a few "
         "exist at a time, takes before the first merge (computed, float32):"
     )
     header = ["| bytes of a file | tokens | one tensor of activations |", "|---|---|---|"]
     return "\n".join([paragraph(text), "", *header, *rows])
+
+
+def _trim_note(trimmed: Mapping[str, int] | None) -> str:
+    if trimmed is None:
+        return ""
+    return (
+        f"They are the first of the {trimmed['from']:,} that the checkpoint has: a file that fits gets the same numbers "
+        "as with all of them, a longer one needs a folder converted without `--trim-positions`. "
+    )
 
 
 def largest_side(options: CoreNetOptions, processor: Mapping[str, Any]) -> int | None:

@@ -82,7 +82,12 @@ def model_card(facts: CardFacts) -> str:
         raw_use=_raw_use(options.task),
         bytes_made=sections.bytes_made(facts.processor),
         tokens_made=sections.paragraph(_tokens_made(options)),
-        positions=sections.positions(options, facts.parameters, str(facts.parity.get("dtype", "float32"))),
+        positions=sections.positions(
+            options,
+            facts.parameters,
+            str(facts.parity.get("dtype", "float32")),
+            facts.report.get("trimmed_positions"),
+        ),
         switch_snippet=_switch_snippet(options.task),
         norm_item=_norm_item(options),
         parity=_parity(facts.parity),
