@@ -126,7 +126,7 @@ def _trim_note(trimmed: Mapping[str, int] | None) -> str:
     if trimmed is None:
         return ""
     return (
-        f"They are the first of the {trimmed['from']:,} that the checkpoint has: a file that fits gets the same numbers "
+        f"They are the first of the checkpoint's {trimmed['from']:,}: a file that fits gets the same numbers "
         "as with all of them, a longer one needs a folder converted without `--trim-positions`. "
     )
 
