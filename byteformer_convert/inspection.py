@@ -123,8 +123,8 @@ def inspect_folder(folder: Path) -> Inspection:
         raise FolderError(f"its weights cannot be used: {error}.", where=folder) from error
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     facts = (
-        ("model", ", ".join(config.get("architectures", []))),
-        ("classes", str(len(config.get("id2label", {})))),
+        ("model", _listed(config.get("architectures"))),
+        ("classes", str(shapes["classifier.weight"][0]) if "classifier.weight" in shapes else "no classifier"),
         ("dtype", str(config.get("dtype"))),
         ("tensors", str(len(shapes))),
         *(
@@ -234,6 +234,10 @@ def _count(shape: Shape) -> int:
     for size in shape:
         count *= size
     return count
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _runs(values: Sequence[int]) -> str:

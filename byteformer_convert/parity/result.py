@@ -52,7 +52,8 @@ class CaseResult:
     @property
     def passed(self) -> bool:
         """Whether the difference is within the tolerance and the class is the same; NaN and infinity never are."""
-        return math.isfinite(self.max_difference) and self.max_difference <= self.tolerance and self.same_class
+        numbers = (self.max_difference, self.tolerance, self.noise_floor)
+        return all(map(math.isfinite, numbers)) and self.max_difference <= self.tolerance and self.same_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class StageResult:
     @property
     def passed(self) -> bool:
         """Whether the difference is within the tolerance; NaN and infinity never are."""
-        return math.isfinite(self.max_difference) and self.max_difference <= self.tolerance
+        return math.isfinite(self.tolerance) and self.max_difference <= self.tolerance
 
 
 @dataclass(frozen=True, slots=True)
