@@ -71,8 +71,12 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "cut": ("the connection broke in the middle.", AGAIN),
     "xet": (
-        "the upload over Xet, the Hub's storage for large files, did not succeed.",
-        "Run the same command again; where the network or the server does not offer Xet, with HF_HUB_DISABLE_XET=1.",
+        "the connection to Xet, the Hub's storage for large files, broke.",
+        f"{AGAIN} Where a network lets nothing through to that storage, set HF_HUB_DISABLE_XET=1.",
+    ),
+    "no xet": (
+        "the server does not offer Xet, the storage that large files go to by default.",
+        "Run the same command again with HF_HUB_DISABLE_XET=1: they then go over Git LFS.",
     ),
     "arrived": ("what the Hub has now is not what the folder holds.", "Run the same command again."),
     "refused": ("the Hub refused.", AGAIN),

@@ -265,8 +265,10 @@ def _fault(error: Exception) -> Fault | None:
         return _http_fault(error)
     if isinstance(error, TransportError) and kind is None:
         return Fault("unreachable" if type(error).__name__ in NO_ANSWER else "cut", words)
+    if kind == "xet" and "xet-write-token" in words:
+        return Fault("no xet")
     if kind in ("oidc", "xet"):
-        return Fault(kind, words)
+        return Fault(kind, words.rpartition("error: ")[2])  # the innermost of several
     if isinstance(error, ValueError) and "Invalid metadata" in words:
         return Fault("card", words)
     if isinstance(error, RuntimeError) and "uploading" in words:
@@ -276,7 +278,9 @@ def _fault(error: Exception) -> Fault | None:
 
 def _http_fault(error: HfHubHTTPError) -> Fault:
     status = error.response.status_code
-    words = error.server_message or f"HTTP status {status}"
+    words = error.server_message or ""
+    if not words or "<" in words:  # a page for people to look at
+        words = f"HTTP status {status}"
     return Fault(kind_of_status(status), "" if status in (401, 409) else words)
 
 

@@ -140,7 +140,7 @@ def commit(hub: Hub, request: Request) -> Response:
     if request.query.get("create_pr") == "1":
         ref = _open_pull_request(repo, lines[0]["value"]["summary"])
         links = {"pullRequestUrl": f"{hub.url}/{repo.id}/discussions/{len(repo.pulls)}"}
-    sha = repo.commit(ref, files, lines[0]["value"]["summary"])
+    sha = repo.commit(ref, files, lines[0]["value"]["summary"], lines[0]["value"]["description"])
     return answer({"commitUrl": f"{hub.url}/{repo.id}/commit/{sha}", "commitOid": sha, **links})
 
 

@@ -53,15 +53,15 @@ class Repo:
     commits: dict[str, Tree] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     pulls: list[dict[str, object]] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
+    messages: list[tuple[str, str]] = field(default_factory=list)
 
-    def commit(self, ref: str, tree: Tree, message: str) -> str:
+    def commit(self, ref: str, tree: Tree, message: str, description: str = "") -> str:
         """A new commit on a branch; its name."""
         content = json.dumps([message, len(self.commits), sorted(map(str, tree.values()))])
         sha = hashlib.sha1(content.encode()).hexdigest()
         self.commits[sha] = tree
         self.refs[ref] = sha
-        self.messages.append(message)
+        self.messages.append((message, description))
         return sha
 
     def resolve(self, revision: str) -> str | None:
