@@ -336,7 +336,7 @@ def conversion_report(
             "training": dict(checkpoint.training),
         },
         "overrides": list(request.overrides),
-        "request": _asked(request),
+        "request": asked(request),
         "options": source.resolved(),
         "published": None if request.published is None else published(request.published).name,
         "trimmed_positions": _trimmed_positions(request, source),
@@ -345,7 +345,7 @@ def conversion_report(
     }
 
 
-def _asked(request: Request) -> dict[str, Any]:
+def asked(request: Request) -> dict[str, Any]:
     """What else was asked for, so that the folder carries its own recipe; no paths, which differ between machines."""
     return {
         "weights_key": request.weights_key,

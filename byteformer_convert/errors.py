@@ -8,6 +8,7 @@
     │   ├── MappingError       checkpoint and options do not fit each other
     │   ├── LabelsError        a label file
     │   ├── DownloadError      a published checkpoint that cannot be fetched
+    │   ├── ManifestError      a batch's manifest
     │   ├── FolderError        a finished folder
     │   └── FileInputError     a file to classify
     ├── ParityError         4  the folder does not compute what CoreNet computes
@@ -114,6 +115,12 @@ class DownloadError(InputError):
     """A published checkpoint cannot be fetched, or what came is not it."""
 
     kind = "download"
+
+
+class ManifestError(InputError):
+    """A manifest of conversions cannot be used."""
+
+    kind = "manifest"
 
 
 class FolderError(InputError):

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from byteformer_convert import __version__
+from byteformer_convert.cli.batch import batch
 from byteformer_convert.cli.convert import convert
 from byteformer_convert.cli.demo import demo
 from byteformer_convert.cli.evaluate import evaluate
@@ -48,7 +49,7 @@ def root(
     """Turns CoreNet ByteFormer checkpoints into Hugging Face folders, and proves that the numbers are equal."""
 
 
-for command in (convert, verify, inspect, predict, evaluate, push_to_hub, demo, to_corenet, published):
+for command in (convert, verify, inspect, predict, evaluate, push_to_hub, demo, to_corenet, published, batch):
     app.command()(command)
 
 

@@ -1,0 +1,1 @@
+"""Many conversions from one manifest: what to do, who does it, and what came of it."""
