@@ -54,7 +54,7 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "card": (
         "the Hub does not accept the metadata of README.md.",
-        "Convert again; if you edited the card, correct the lines between the two `---`.",
+        "Convert again with a --license that the Hub knows: https://huggingface.co/docs/hub/repositories-licenses.",
     ),
     "rate limit": ("the Hub asks for a pause: too many calls.", f"Wait some minutes. {AGAIN}"),
     "server": (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from byteformer_convert.corenet.published import TABLE_URL
 from byteformer_convert.output import card_sections as sections
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ THINGS = {"image": "images", "audio": "sounds"}
 # CoreNet's licence is Apple's sample-code text; no other one comes with the published weights.
 PUBLISHED_LICENSE = "apple-ascl"
 LICENSE_LINK = "https://github.com/apple/corenet/blob/main/LICENSE"
-ACCURACY_SOURCE = "https://github.com/apple/corenet/blob/main/projects/byteformer/README.md"
 
 # They need no file of anybody's. "." is the folder itself; a push puts the repository's name there.
 SNIPPETS = {
@@ -118,7 +118,7 @@ def _model_index(facts: CardFacts, published: PublishedCheckpoint) -> dict[str, 
         "task": {"type": task},
         "dataset": {"name": published.data, "type": published.dataset, "split": published.split},
         "metrics": [{"type": "accuracy", "name": "Top-1 accuracy (%)", "value": published.top1}],
-        "source": {"name": "CoreNet, pre-trained ByteFormer models", "url": ACCURACY_SOURCE},
+        "source": {"name": "CoreNet, pre-trained ByteFormer models", "url": TABLE_URL},
     }
     return {"name": facts.name, "results": [result]}
 
@@ -128,12 +128,10 @@ def _about(facts: CardFacts) -> str:
     size = f"mode `{options.mode}`, {facts.parameters:,} parameters, {options.n_classes:,} classes"
     published = facts.published
     if published is None:
-        return (
-            f"It is a model of its owner's own training: {size}. What it was trained on is for the owner to say here."
-        )
+        return f"It is somebody's own model: {size}. What it was trained on, the converter was not told."
     return (
         f"It is Apple's published checkpoint `{published.file}`: {size}, trained on {published.data}. CoreNet's "
-        f"authors report {published.top1:.2f} % top-1 accuracy ([source]({ACCURACY_SOURCE})); the conversion "
+        f"authors report {published.top1:.2f} % top-1 accuracy ([source]({TABLE_URL})); the conversion "
         "did not measure it."
     )
 
