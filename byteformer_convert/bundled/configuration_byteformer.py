@@ -45,7 +45,8 @@ class ByteFormerConfig(PretrainedConfig):
         hidden_dropout_prob: Dropout after the embeddings, the attention output and the feed-forward network.
         drop_path_rate: Stochastic depth of the last layer; the rate rises linearly from 0 over the layers.
         mask_padding: False as in CoreNet: padding takes part in attention, merging and the mean, so that a file's
-            logits depend on how far its batch was padded. True: every file is computed as if it were alone.
+            logits depend on how far its batch was padded. True: a file's logits do not depend on its batch, and nothing
+            attends to the zero tokens that fill its last window either (CoreNet's numbers for a lone file have those).
         mask_shifted_windows: False as in CoreNet: after the shift, the last window mixes the end and the beginning of
             the sequence. True: the two do not attend to each other.
         last_axis_layer_norm: False as in CoreNet: a tensor with exactly `hidden_size` tokens is taken for
