@@ -6,7 +6,6 @@ The heavy imports sit inside the command bodies, so that `--help` loads neither 
 from __future__ import annotations
 
 import signal
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -21,6 +20,7 @@ from byteformer_convert.cli.predict import predict
 from byteformer_convert.cli.published import published
 from byteformer_convert.cli.push_to_hub import push_to_hub
 from byteformer_convert.cli.to_corenet import to_corenet
+from byteformer_convert.cli.shared import interrupt
 from byteformer_convert.cli.verify import verify
 
 app = typer.Typer(
@@ -53,12 +53,10 @@ for command in (convert, verify, inspect, predict, evaluate, push_to_hub, demo, 
     app.command()(command)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Entry point of the console script."""
     # So that a job that is told to stop cleans up behind itself, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where nohup or a shell's & turned it off
+        signal.signal(signal.SIGINT, interrupt)
     app()

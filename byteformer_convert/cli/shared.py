@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from threading import Event
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -14,6 +16,13 @@ from byteformer_convert.errors import ByteFormerConvertError
 from byteformer_convert.report import Reporter
 
 INTERRUPTED = 130
+_interrupted = Event()
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Handles a signal that asks us to stop."""
+    _interrupted.set()
+    raise KeyboardInterrupt
 
 
 class WeightsKeyChoice(StrEnum):
@@ -49,9 +58,12 @@ def reporting(*, as_json: bool, quiet: bool) -> Iterator[Reporter]:
     reporter = Reporter(as_json=as_json, quiet=quiet)
     try:
         yield reporter
-    except ByteFormerConvertError as error:
-        reporter.error(error)
-        raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt:
-        reporter.interrupted()
-        raise typer.Exit(INTERRUPTED) from None
+    except (Exception, KeyboardInterrupt) as error:
+        # torch's and safetensors' C code may turn a KeyboardInterrupt into an error of their own.
+        if _interrupted.is_set() or isinstance(error, KeyboardInterrupt):
+            reporter.interrupted()
+            raise typer.Exit(INTERRUPTED) from None
+        if isinstance(error, ByteFormerConvertError):
+            reporter.error(error)
+            raise typer.Exit(error.exit_code) from error
+        raise

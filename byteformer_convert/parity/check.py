@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from byteformer_convert.parity.cases import Plan, plan_cases
-from byteformer_convert.parity.result import CaseResult, ParityReport, StageResult, WeightsResult
+from byteformer_convert.parity.result import CaseResult, Detail, ParityReport, StageResult, WeightsResult
 from byteformer_convert.reference.byteformer import CoreNetByteFormer
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def check(
     *,
     dtype: str = "float32",
     atol: float = LOGITS_ATOL,
+    detailed: bool = False,
 ) -> ParityReport:
     """Compares a folder with the reference on the raw checkpoint.
 
@@ -77,6 +78,7 @@ def check(
         process: A fresh process, its imports under way.
         dtype: Of the folder's weights. Both sides compute in float32 on weights rounded to it.
         atol: Largest difference of two logits that is allowed.
+        detailed: Whether to compute every stage although all is well, and to keep the logits.
 
     Raises:
         ParityError: The folder cannot be loaded or run by a stranger.
@@ -85,7 +87,7 @@ def check(
     torch.set_num_threads(1)  # as in stranger.py, which computes at the same time
     try:
         with torch.no_grad():
-            return _Check(folder, tensors, options, weights, process, dtype, atol).run()
+            return _Check(folder, tensors, options, weights, process, dtype, atol).run(detailed=detailed)
     finally:
         torch.set_num_threads(threads)
 
@@ -109,7 +111,7 @@ class _Check:
         self.reference = build_reference(self.stored, options)
         self.exact = build_reference(self.stored, options).double()
 
-    def run(self) -> ParityReport:
+    def run(self, *, detailed: bool = False) -> ParityReport:
         auto_class = AUTO_CLASSES[self.options.task]
         answer = self.process.start_logits(self.folder, self.inputs, auto_class=auto_class)
         wanted = {name: self.reference(ids) for name, ids in self.inputs.items()}
@@ -125,6 +127,10 @@ class _Check:
         if (doubtful := case_in_doubt(cases)) is not None:
             report = replace(report, stages=self._stages(doubtful.name))
         report = judged(report)
+        if detailed:
+            shown = (doubtful or cases[0]).name
+            logits = {name: (found[name].numpy(), wanted[name].numpy()) for name in wanted}
+            report = replace(report, detail=Detail(shown, report.stages or self._stages(shown), logits))
         if report.verdict == "passed" and self.dtype != "float32":
             report = replace(report, dtype_effect=self._dtype_effect(wanted, auto_class))
         return report
@@ -208,8 +214,8 @@ def compare_stage(stage: str, found: Tensor | None, wanted: Tensor, exact: Tenso
     noise = float((wanted.double() - exact).abs().max())
     tolerance = max(STAGE_RTOL * max(float(wanted.abs().max()), 1.0), NOISE_FACTOR * noise)
     if found is None or found.shape != wanted.shape:
-        return StageResult(stage, float("inf"), tolerance)
-    return StageResult(stage, float((found - wanted).abs().max()), tolerance)
+        return StageResult(stage, float("inf"), tolerance, noise)
+    return StageResult(stage, float((found - wanted).abs().max()), tolerance, noise)
 
 
 def _bits(tensor: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class FreshProcess:
         self._errors = (Path(self._scratch.name) / "stderr").open("w+b")
         self._process = subprocess.Popen(
             # -P: without the script's own folder on the path.
-            [sys.executable, "-P", str(STRANGER)],
+            [sys.executable, "-P", str(STRANGER), self._scratch.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

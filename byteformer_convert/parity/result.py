@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Verdict = Literal["passed", "failed", "skipped"]
 
@@ -64,16 +68,33 @@ class StageResult:
         stage: CoreNet's name.
         max_difference: Largest absolute difference.
         tolerance: The most that it may be.
+        noise_floor: Largest absolute difference between the reference's stage in float32 and in float64.
     """
 
     stage: str
     max_difference: float
     tolerance: float
+    noise_floor: float = 0.0
 
     @property
     def passed(self) -> bool:
         """Whether the difference is within the tolerance; NaN and infinity never are."""
         return math.isfinite(self.tolerance) and self.max_difference <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What a check can show on top, where somebody wants to look at it; kept out of JSON for its size.
+
+    Attributes:
+        case: Name of the input that the stages were computed on.
+        stages: Each stage alone, also where all is well.
+        logits: For each input by name, the folder's and the reference's, both (rows, classes) float32.
+    """
+
+    case: str
+    stages: tuple[StageResult, ...]
+    logits: Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +112,7 @@ class ParityReport:
         stages: Where logits failed, or cannot tell because float32 is too uncertain: each stage alone, fed with the
             reference's output of the one before.
         failure: Why it failed, one sentence.
+        detail: Where it was asked for.
     """
 
     verdict: Verdict
@@ -102,6 +124,7 @@ class ParityReport:
     dtype_effect: float | None = None
     stages: tuple[StageResult, ...] = ()
     failure: str | None = None
+    detail: Detail | None = None
 
     @property
     def worst(self) -> CaseResult | None:

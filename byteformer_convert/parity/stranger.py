@@ -1,7 +1,8 @@
 """Runs as a script in a fresh process: loads a folder as a stranger would and answers with what it computes.
 
 It is started by path, never imported: this package must not be importable where the folder is tried. One JSON
-request a line on stdin, one JSON answer a line on stdout; tensors travel in safetensors files.
+request a line on stdin, one JSON answer a line on stdout; tensors travel in safetensors files. Its one argument is the
+folder for them: whoever started it removes that and ends it. Only if stdin ends first, it removes the folder itself.
 
     {"logits":  INPUTS, "output": PATH, "folder": DIR, "auto_class": NAME, "dtype": NAME}
     {"stages":  INPUTS, "output": PATH}      the stages of the model that the last request loaded
@@ -12,6 +13,7 @@ request a line on stdin, one JSON answer a line on stdout; tensors travel in saf
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -57,6 +59,7 @@ def main() -> None:
         except Exception as error:  # every failure of a folder is an answer
             answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 def load(transformers: Any, torch: Any, request: dict[str, Any]) -> Any:
