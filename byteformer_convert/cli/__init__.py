@@ -19,8 +19,8 @@ from byteformer_convert.cli.inspect import inspect
 from byteformer_convert.cli.predict import predict
 from byteformer_convert.cli.published import published
 from byteformer_convert.cli.push_to_hub import push_to_hub
-from byteformer_convert.cli.to_corenet import to_corenet
 from byteformer_convert.cli.shared import interrupt
+from byteformer_convert.cli.to_corenet import to_corenet
 from byteformer_convert.cli.verify import verify
 
 app = typer.Typer(
