@@ -74,6 +74,7 @@ class Request:
         license: Licence id for the model card.
         published: Name of the published checkpoint that `weights` is; None for anybody's own.
         trim_positions: How many rows of the position table to keep; None for all.
+        detailed: Whether parity keeps what a page shows of it; the folder is the same.
     """
 
     weights: Path
@@ -90,6 +91,7 @@ class Request:
     license: str | None = None
     published: str | None = None
     trim_positions: int | None = None
+    detailed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,8 @@ def convert(request: Request, say: Say = _quietly) -> Conversion:
         folder = stack.enter_context(staged_folder(request.output, force=request.force))
         say("Writing the folder")
         _write_model(folder, tensors, options, labels, processor, request.max_shard_size)
-        parity = _checked(folder, checkpoint, options, process, dtype_name(tensors), request.atol, say)
+        dtype = dtype_name(tensors)
+        parity = _checked(folder, checkpoint, options, process, dtype, request.atol, say, detailed=request.detailed)
         report = conversion_report(request, source, checkpoint, parity)
         _write_papers(folder, report, options, tensors, parity, request)
         files = record_files(folder)
@@ -205,6 +208,7 @@ def verify(
     weights_key: WeightsKey = "auto",
     atol: float = LOGITS_ATOL,
     trust_remote_code: bool = False,
+    detailed: bool = False,
     say: Say = _quietly,
 ) -> Verification:
     """Checks a finished folder against the checkpoint that it came from.
@@ -217,6 +221,7 @@ def verify(
         weights_key: Which weights of a training checkpoint.
         atol: Largest difference of two logits that is allowed.
         trust_remote_code: Whether to run the folder's code even where it is not this version's.
+        detailed: Whether parity keeps what a page shows of it.
         say: Is told what happens.
 
     Returns:
@@ -245,7 +250,8 @@ def verify(
         fields = process.config(folder, list(model_fields(options)))
         options = _trimmed_like(source, fields)
         differences = config_differences(fields, options)
-        parity = _checked(folder, checkpoint, options, process, stored_dtype(config_file), atol, say, raises=False)
+        dtype = stored_dtype(config_file)
+        parity = _checked(folder, checkpoint, options, process, dtype, atol, say, raises=False, detailed=detailed)
     note = trim_sentence(options, source)
     return Verification(folder, parity, differences, changed, () if note is None else (note,))
 
@@ -438,6 +444,7 @@ def _checked(
     say: Say,
     *,
     raises: bool = True,
+    detailed: bool = False,
 ) -> ParityReport:
     if process is None:
         return ParityReport("skipped", atol, dtype)
@@ -452,7 +459,7 @@ def _checked(
     kept = kept_rows(checkpoint.tensors, options.max_num_tokens)
     weights = compare_weights(unmap_weights(tensors, kept), kept, dtype)
     say("Comparing logits with the reference, in a fresh process")
-    report = check(folder, checkpoint.tensors, options, weights, process, dtype=dtype, atol=atol)
+    report = check(folder, checkpoint.tensors, options, weights, process, dtype=dtype, atol=atol, detailed=detailed)
     if raises and report.verdict == "failed":
         raise ParityError(
             f"parity does not hold: {report.failure}.",
