@@ -114,9 +114,9 @@ def positions(options: CoreNetOptions, parameters: int, dtype: str, trimmed: Map
     text = (
         f"The position table has {options.max_num_tokens:,} rows: files of {options.conv_kernel_size} to {longest:,} "
         f"bytes. {_trim_note(trimmed)}The weights are {_megabytes(parameters * size)} ({dtype}){share}. "
-        "Attention looks at windows, so what a forward pass needs grows with the length, not with its square. One tensor "
-        "of activations before the first merge takes what the table says (computed, float32); about three of them is "
-        "what a forward pass needs at its peak (measured on a CPU)."
+        "Attention looks at windows, so what a forward pass needs grows with the length, not with its square. One "
+        "tensor of activations before the first merge takes what the table says (computed, float32); about three "
+        "of them is what a forward pass needs at its peak (measured on a CPU)."
     )
     header = ["| bytes of a file | tokens | one tensor of activations |", "|---|---|---|"]
     return "\n".join([paragraph(text), "", *header, *rows])
