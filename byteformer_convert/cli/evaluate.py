@@ -74,6 +74,12 @@ def evaluate(
     journal: Annotated[
         Path | None, typer.Option(help="Write finished batches to it, and go on from it after a kill.", metavar="FILE")
     ] = None,
+    write_card: Annotated[
+        bool, typer.Option("--write-card", help="Write the numbers into the folder's model card.")
+    ] = False,
+    data_name: Annotated[
+        str | None, typer.Option(help="What the card calls the data, such as ILSVRC/imagenet-1k.", metavar="NAME")
+    ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run the folder's code even where it is not this version's.")
     ] = False,
@@ -104,9 +110,16 @@ def evaluate(
             limit=limit,
             seed=seed,
             journal=journal,
+            write_card=write_card,
+            data_name=data_name,
             trust_remote_code=trust_remote_code,
         )
-        with reporter.talk() as say:
-            outcome = engine.evaluate(request, say)
+        try:
+            with reporter.talk() as say:
+                outcome = engine.evaluate(request, say)
+        except KeyboardInterrupt:
+            if journal is not None:
+                reporter.notes([f"{journal} holds what is done; the same command goes on from there."])
+            raise
         if outcome is not None:  # else another process speaks
             draw_evaluation(reporter, outcome)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from byteformer_convert import __version__
 from byteformer_convert.errors import FileInputError, UsageError
+from byteformer_convert.evaluation.card import write_to_card
 from byteformer_convert.evaluation.classes import class_rows
 from byteformer_convert.evaluation.journal import Journal
 from byteformer_convert.evaluation.progress import Progress
@@ -64,6 +66,8 @@ class EvaluationRequest:
         limit: Only the first so many files.
         seed: Of the processor's random steps, where it has any.
         journal: File of finished batches to write, and to go on from.
+        write_card: Whether to write the numbers into the folder's card.
+        data_name: What the card calls the data, such as its name on the Hub; None: the name of its folder or file.
         trust_remote_code: Whether to run the folder's code even where it is not this version's.
     """
 
@@ -81,6 +85,8 @@ class EvaluationRequest:
     limit: int | None = None
     seed: int = 0
     journal: Path | None = None
+    write_card: bool = False
+    data_name: str | None = None
     trust_remote_code: bool = False
 
 
@@ -156,12 +162,26 @@ def _accelerator(request: EvaluationRequest) -> Accelerator:
         from accelerate import Accelerator
     except ImportError as error:
         raise UsageError("evaluating needs accelerate, which is not installed.", hint=INSTALL) from error
+    import torch
+
+    wanted = request.mixed_precision
     try:
-        return Accelerator(mixed_precision=request.mixed_precision)
+        # Without cpu=True, processes that a launcher started on a machine without a GPU would not find each other.
+        accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=wanted)
     except ValueError as error:
+        raise _no_precision(wanted) from error
+    if wanted != "no" and not accelerator.native_amp:  # accelerate would compute in float32, and say nothing
+        raise _no_precision(wanted)
+    if accelerator.num_processes != (started := int(os.environ.get("WORLD_SIZE", "1"))):
         raise UsageError(
-            f"--mixed-precision {request.mixed_precision} does not work here: {error}.", hint="bf16 works on CPUs, too."
-        ) from error
+            f"{started} processes were started, of which {accelerator.num_processes} found each other.",
+            hint="Start them with accelerate launch or torchrun; else every one would evaluate everything.",
+        )
+    return accelerator
+
+
+def _no_precision(wanted: str) -> UsageError:
+    return UsageError(f"--mixed-precision {wanted} does not work on this machine.", hint="bf16 works on CPUs, too.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +211,11 @@ class _Run:
         throughput = self._throughput(plan.files_in(pending), clock)
         if not self.accelerator.is_main_process:
             return None
-        return Outcome(self._evaluation(plan, tally), throughput)
+        evaluation = self._evaluation(plan, tally)
+        if self.request.write_card:
+            self.say("Writing the numbers into the card")
+            write_to_card(self.loaded.path, self.loaded.task, evaluation, self.request)
+        return Outcome(evaluation, throughput)
 
     def _plan(self) -> Plan:
         from byteformer_convert.evaluation.batching import Plan

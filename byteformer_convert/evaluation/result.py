@@ -198,6 +198,20 @@ class Evaluation:
         """What the folder's own arithmetic scores."""
         return self.scores[0]
 
+    def norm_sentence(self) -> str:
+        """What the axis-1 LayerNorm costs on these files."""
+        met, missed = self.faithful.meeting_norm, self.faithful.missing_norm
+        if met.value is None:
+            return "No file meets CoreNet's axis-1 LayerNorm."
+        others = "there are no others" if missed.value is None else f"the others {missed.value:.2%}"
+        compared = "".join(
+            f"; with {score.name} those files score {score.meeting_norm.value:.2%}" for score in self.scores[1:]
+        )
+        return (
+            f"{met.of:,} of {self.scored:,} files ({met.of / self.scored:.2%}) meet CoreNet's axis-1 LayerNorm, which "
+            f"averages their content away: they score top-1 {met.value:.2%}, {others}{compared}."
+        )
+
     @property
     def scored(self) -> int:
         """Files that were classified."""
@@ -213,6 +227,7 @@ class Evaluation:
             "raw": self.raw,
             "class_order": self.class_order,
             "precision": dict(precision),
+            "axis_one_norm": self.norm_sentence(),
             "results": [score.to_dict() for score in self.scores],
             "broken": {"count": self.broken_count, "listed": [asdict(file) for file in self.broken]},
             "notes": list(self.notes),

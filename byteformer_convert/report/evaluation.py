@@ -36,14 +36,14 @@ def draw_evaluation(reporter: Reporter, outcome: Outcome) -> None:
 
 def score_table(evaluation: Evaluation) -> Table:
     """One row per arithmetic, with 95 % confidence intervals."""
-    table = Table(title="Accuracy, with 95 % confidence intervals", title_justify="left")
+    table = Table(title=f"Accuracy on {evaluation.scored:,} files", title_justify="left")
     table.add_column("arithmetic", overflow="fold")
-    for name in ("top-1", "top-5", "loss", "met axis-1 norm", "did not"):
-        table.add_column(name, justify="right")
+    for name in ("top-1", "95 % interval", "top-5", "loss"):
+        table.add_column(name, justify="right", no_wrap=True)
     for score in evaluation.scores:
         loss = f"{score.loss.value:.4f} ± {score.loss.half_width:.4f}"
-        met, missed = share_text(score.meeting_norm), share_text(score.missing_norm)
-        table.add_row(score.name, share_text(score.top1), share_text(score.top5), loss, met, missed)
+        name = score.name.replace("+", " + ")
+        table.add_row(name, percent(score.top1), interval(score.top1), percent(score.top5), loss)
     return table
 
 
@@ -55,9 +55,10 @@ def class_table(score: ArithmeticScore) -> Table:
     table = Table(title="Classes" if few else f"The {SHOWN} classes with the lowest accuracy", title_justify="left")
     table.add_column("row", justify="right")
     table.add_column("class", overflow="fold")
-    table.add_column("top-1", justify="right")
+    for name in ("files", "top-1", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in shown:
-        table.add_row(str(one.row), escape(one.name), share_text(one.top1))
+        table.add_row(str(one.row), escape(one.name), f"{one.top1.of:,}", percent(one.top1), interval(one.top1))
     return table
 
 
@@ -86,12 +87,14 @@ def broken_table(broken: Sequence[BrokenFile], count: int) -> Table:
     return table
 
 
-def share_text(share: Share) -> str:
-    """`95.00 % (92.41 to 96.73) of 400`."""
-    if share.value is None or share.interval is None:
-        return "no files"
-    low, high = share.interval
-    return f"{share.value:.2%} ({low:.2%} to {high:.2%}) of {share.of:,}"
+def percent(share: Share) -> str:
+    """`95.00 %`."""
+    return "no files" if share.value is None else f"{100 * share.value:.2f} %"
+
+
+def interval(share: Share) -> str:
+    """`92.40 to 96.74 %`, the 95 % confidence interval."""
+    return "" if share.interval is None else "{:.2f} to {:.2f} %".format(*(100 * bound for bound in share.interval))
 
 
 def _sentences(evaluation: Evaluation) -> list[str]:
@@ -106,8 +109,11 @@ def _sentences(evaluation: Evaluation) -> list[str]:
 
 def _summary(evaluation: Evaluation) -> str:
     top1 = evaluation.faithful.top1
-    left_out = f", {evaluation.broken_count:,} left out" if evaluation.broken_count else ""
-    return f"{evaluation.folder}: top-1 {share_text(top1)} files{left_out}; {evaluation.batches}."
+    left_out = f", {evaluation.broken_count:,} more were left out" if evaluation.broken_count else ""
+    return (
+        f"{evaluation.folder}: top-1 {percent(top1)} of {top1.of:,} files{left_out}; {evaluation.batches}. "
+        f"{evaluation.norm_sentence()}"
+    )
 
 
 def _time_sentence(spent: Throughput) -> str:
