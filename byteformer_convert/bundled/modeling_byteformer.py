@@ -515,7 +515,9 @@ class ByteFormerModel(ByteFormerPreTrainedModel):
 
         Args:
             input_ids: (batch, bytes) integers, padded on the right with -1 or with `vocab_size - 1`; not changed.
-            attention_mask: (batch, bytes), 0 where a byte is padding, as another way of saying so.
+            attention_mask: (batch, bytes), 0 where a byte is padding, as another way of saying so. Or the mask of the
+                tokens, (batch, tokens) from `get_token_mask`, which is passed over: EncoderDecoderModel has one mask
+                for both its parts, and its decoder needs that one.
             inputs_embeds: Not supported; here so that transformers' wrappers may pass None.
             output_attentions: Whether to return attention probabilities.
             output_hidden_states: Whether to return the output of every layer.
@@ -545,7 +547,8 @@ class ByteFormerModel(ByteFormerPreTrainedModel):
             if layer.token_merging is not None:
                 lengths = merged_length(lengths)
                 masked_lengths = lengths if self.config.mask_padding else None
-            all_hidden_states.append(hidden_states)
+            if output_hidden_states:
+                all_hidden_states.append(hidden_states)
             all_attentions.append(attentions)
         hidden_states = self.layernorm(hidden_states, masked_lengths)
         token_mask = valid_tokens(lengths, hidden_states.shape[1])
@@ -557,6 +560,38 @@ class ByteFormerModel(ByteFormerPreTrainedModel):
             token_mask=token_mask.long(),
         )
 
+    def get_token_mask(self, input_ids, attention_mask=None):
+        """The mask that fits `last_hidden_state`, without computing that: what a decoder's cross-attention needs.
+
+        Args:
+            input_ids: (batch, bytes) as `forward` takes them.
+            attention_mask: (batch, bytes) or None.
+
+        Returns:
+            (batch, tokens) int64, 1 for tokens made of file bytes, 0 for those made of padding alone.
+        """
+        _, lengths = self._prepare(input_ids, attention_mask)
+        return valid_tokens(self._merged(lengths), self._tokens_of(input_ids.shape[1])).long()
+
+    def _merged(self, lengths):
+        """Tokens that are left after all layers, of tokens before the first: an int, or (batch,)."""
+        for merges in self.config.downsample:
+            lengths = merged_length(lengths) if merges else lengths
+        return lengths
+
+    def _tokens_of(self, length):
+        """Tokens of `length` bytes after all layers."""
+        return self._merged((length - self.config.conv_kernel_size) // self.config.conv_stride + 1)
+
+    def _is_of_bytes(self, attention_mask, length):
+        """True for a mask of bytes, False for one of tokens, of which there are always fewer."""
+        if attention_mask.shape[1] in (length, self._tokens_of(length)):
+            return attention_mask.shape[1] == length
+        raise ValueError(
+            f"attention_mask has {attention_mask.shape[1]} columns; give one per byte ({length}), or the mask of the "
+            f"tokens ({self._tokens_of(length)}), which get_token_mask makes."
+        )
+
     def _prepare(self, input_ids, attention_mask):
         """Ids with the padding row's index for padding, and (batch,) tokens made of file bytes alone."""
         padding_row = self.config.vocab_size - 1
@@ -564,7 +599,7 @@ class ByteFormerModel(ByteFormerPreTrainedModel):
         is_padding = input_ids == PADDING
         if padding_row >= BYTE_VALUES:  # else it is a byte's row as well, and the id may stand for that byte
             is_padding = is_padding | (input_ids == padding_row)
-        if attention_mask is not None:
+        if attention_mask is not None and self._is_of_bytes(attention_mask, input_ids.shape[1]):
             is_padding = is_padding | (attention_mask == 0)
         input_ids = torch.where(is_padding, padding_row, input_ids)
         file_bytes = (~is_padding).sum(dim=1)
