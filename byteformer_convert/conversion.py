@@ -323,6 +323,11 @@ def changed_code(folder: Path, task: str) -> tuple[str, ...]:
     return tuple(name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name))
 
 
+def library_versions() -> dict[str, str]:
+    """Those that a conversion's numbers may depend on."""
+    return {name: metadata.version(name) for name in LIBRARIES}
+
+
 def conversion_report(
     request: Request, source: CoreNetOptions, checkpoint: Checkpoint, parity: ParityReport
 ) -> dict[str, Any]:
@@ -330,7 +335,7 @@ def conversion_report(
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "byteformer-convert", "version": __version__},
-        "versions": {name: metadata.version(name) for name in LIBRARIES},
+        "versions": library_versions(),
         "sources": _sources(request, checkpoint),
         "checkpoint": {
             "kind": checkpoint.kind,

@@ -12,13 +12,17 @@ from byteformer_convert.cli.shared import (
     Atol,
     Config,
     DtypeChoice,
+    HtmlPage,
     Override,
     Quiet,
     WeightsKeyChoice,
     WeightsKeyOption,
     reporting,
 )
+from byteformer_convert.report.check_page import conversion_page, failure_page
 from byteformer_convert.report.conversion import draw_conversion
+from byteformer_convert.report.page import write_page
+from byteformer_convert.report.plots import require_plotting
 from byteformer_convert.report.progress import download_bar
 
 
@@ -53,6 +57,7 @@ def convert(
     atol: Atol = 2e-5,
     skip_parity: Annotated[bool, typer.Option("--skip-parity", help="Write the folder unchecked; it says so.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that this tool wrote before.")] = False,
+    html: HtmlPage = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -65,6 +70,8 @@ def convert(
     with reporting(as_json=as_json, quiet=quiet) as reporter:
         from byteformer_convert import conversion, sources
 
+        if html is not None:
+            require_plotting()
         with download_bar(reporter, published or "") as progress:
             found = sources.find_sources(
                 weights, config, published, output=output, force=force, cache_dir=cache_dir, progress=progress
@@ -85,7 +92,10 @@ def convert(
             license=license_id,
             published=found.published,
             trim_positions=trim_positions,
+            detailed=html is not None,
         )
-        with reporter.talk() as say:
+        with reporter.talk() as say, failure_page(request, html):
             result = conversion.convert(request, say)
+        if html is not None:
+            write_page(conversion_page(request, result), html)
         draw_conversion(reporter, result)

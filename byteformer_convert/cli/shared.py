@@ -48,6 +48,9 @@ WeightsKeyOption = Annotated[
     typer.Option(help="Weights of a training checkpoint; auto takes EMA where there is any, as CoreNet evaluates."),
 ]
 Atol = Annotated[float, typer.Option(help="Largest difference of two logits that is allowed.")]
+HtmlPage = Annotated[
+    Path | None, typer.Option(help="Write a page with plots of the check; needs the extra `html`.", metavar="FILE")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No talk and no tables; errors still show.")]
 

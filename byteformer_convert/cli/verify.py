@@ -11,13 +11,17 @@ from byteformer_convert.cli.shared import (
     AsJson,
     Atol,
     Config,
+    HtmlPage,
     Override,
     Quiet,
     WeightsKeyChoice,
     WeightsKeyOption,
     reporting,
 )
+from byteformer_convert.report.check_page import verification_page
 from byteformer_convert.report.conversion import draw_verification
+from byteformer_convert.report.page import write_page
+from byteformer_convert.report.plots import require_plotting
 
 
 def verify(
@@ -30,6 +34,7 @@ def verify(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run the folder's code even where it is not this version's.")
     ] = False,
+    html: HtmlPage = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -40,6 +45,8 @@ def verify(
     with reporting(as_json=as_json, quiet=quiet) as reporter:
         from byteformer_convert import conversion
 
+        if html is not None:
+            require_plotting()
         with reporter.talk() as say:
             result = conversion.verify(
                 folder,
@@ -49,8 +56,11 @@ def verify(
                 weights_key=weights_key.value,
                 atol=atol,
                 trust_remote_code=trust_remote_code,
+                detailed=html is not None,
                 say=say,
             )
+        if html is not None:
+            write_page(verification_page(result, config or weights, tuple(override or ())), html)
         draw_verification(reporter, result)
         if not result.passed:
             raise typer.Exit(4)
