@@ -10,11 +10,11 @@ import torch
 
 from byteformer_convert.conversion import Request, convert
 from byteformer_convert.parity.check import AUTO_CLASSES
-from tests.golden_cases import GoldenCase
 from tests.tolerances import tolerance_of
 
 if TYPE_CHECKING:
     from byteformer_convert.parity.fresh_process import FreshProcess
+    from tests.golden_cases import GoldenCase
 
 
 @pytest.mark.slow
