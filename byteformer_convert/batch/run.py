@@ -10,6 +10,7 @@ from typing import Any, Final
 from byteformer_convert import __version__
 from byteformer_convert.batch.convert_entry import Outcome, Settings
 from byteformer_convert.batch.manifest import Entry, read_manifest, shard_of
+from byteformer_convert.batch.watcher import Watcher
 from byteformer_convert.batch.workers import convert_all
 from byteformer_convert.errors import UsageError
 from byteformer_convert.output.folder import file_record, write_json
@@ -62,19 +63,6 @@ class Batch:
             "counts": self.counts,
             "entries": [outcome.to_dict() for outcome in self.outcomes],
         }
-
-
-class Watcher:
-    """Is told what happens; draws nothing."""
-
-    def begins(self, entries: tuple[Entry, ...]) -> None:
-        """Before the first entry."""
-
-    def started(self, entry: Entry) -> None:
-        """An entry's turn has come; called from other threads."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """An entry is done."""
 
 
 def run_batch(

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
-from byteformer_convert.batch.run import Watcher
+from byteformer_convert.batch.watcher import Watcher
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,11 +7,11 @@ import io
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from byteformer_convert.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from byteformer_convert.parity.result import Detail
 
 BLUE, GREY, RED = "#1f6fb4", "#8a94a0", "#c0392b"
@@ -42,10 +42,10 @@ def stages_svg(detail: Detail) -> str:
     """Each stage's difference, its noise floor and its tolerance, on a logarithmic scale."""
     figure, axes = _figure(9, 4)
     stages = detail.stages
-    places = np.arange(len(stages))
+    places = range(len(stages))
     axes.plot(places, _shown([stage.tolerance for stage in stages]), color=GREY, lw=1, ls="--", label="allowed")
     floors = _shown([stage.noise_floor for stage in stages])
-    bottom = min(floors[np.isfinite(floors)], default=LEAST) / 30
+    bottom = min((floor for floor in floors if math.isfinite(floor)), default=LEAST) / 30
     axes.fill_between(places, floors, bottom, color=GREY, alpha=0.25, lw=0, label="noise floor")
     top = 1e3 * max(stage.tolerance for stage in stages)  # where what is no number stands: far above, and red
     differences = _shown([stage.max_difference if math.isfinite(stage.max_difference) else top for stage in stages])
@@ -89,6 +89,8 @@ def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
 
 def _shown(values: list[float]) -> np.ndarray:
     """Fit for a logarithmic axis: nothing at all is left out, and what is not finite, too."""
+    import numpy as np
+
     array = np.array(values, dtype=float)
     return np.where(np.isfinite(array) & (array > LEAST), array, np.nan)
 
