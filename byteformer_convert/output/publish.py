@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from byteformer_convert import __version__
-from byteformer_convert.errors import HubError
+from byteformer_convert.errors import HubError, OutputError
 from byteformer_convert.output.hub_errors import Fault, kind_of_status
 from byteformer_convert.output.placed_files import placed_files
 
@@ -210,11 +210,20 @@ def _ensure_branch(api: HfApi, request: PushRequest) -> str:
 
 
 def _rewrite(plan: PushPlan) -> None:
+    """Puts the repository's name into the card, and the card's checksum into the report."""
+    folder = plan.request.folder
     if not plan.rewritten:
         return
-    with placed_files([plan.request.folder / name for name in plan.rewritten], force=True) as paths:
-        for path, content in zip(paths, plan.rewritten.values(), strict=True):
-            path.write_bytes(content)
+    try:
+        with placed_files([folder / name for name in plan.rewritten], force=True) as paths:
+            for path, content in zip(paths, plan.rewritten.values(), strict=True):
+                path.write_bytes(content)
+    except (OutputError, PermissionError) as error:
+        raise OutputError(
+            "cannot be written to, but its card is to name the repository.",
+            where=folder,
+            hint="Push a copy of the folder that you may write to.",
+        ) from error
 
 
 def _compare(api: HfApi, plan: PushPlan, revision: str) -> _Remote:
@@ -271,8 +280,8 @@ def _fault(error: Exception) -> Fault | None:
         return Fault(kind, words.rpartition("error: ")[2])  # the innermost of several
     if isinstance(error, ValueError) and "Invalid metadata" in words:
         return Fault("card", words)
-    if isinstance(error, RuntimeError) and "uploading" in words:
-        return Fault("cut")
+    if isinstance(error, RuntimeError):  # a file did not get through, even after the client's own attempts
+        return Fault("cut", words)
     return None if kind is None else Fault(kind)
 
 

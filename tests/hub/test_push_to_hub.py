@@ -141,6 +141,7 @@ def test_a_pull_request_leaves_main_alone_and_can_be_added_to(hub: Hub, either: 
     assert set(remote(hub, "refs/pr/1")) == names(folder)
     assert remote(hub) == {}
     assert "/ada/m/discussions/1" in result.stdout
+    assert "/ada/m, refs/pr/1, commit" in result.stdout
     again = either.push(folder, "ada/m", "--revision", "refs/pr/1")
     assert again.returncode == 0
     assert "Nothing to send" in again.stdout

@@ -29,6 +29,12 @@ def refusal(folder: Path, **options: Any) -> str:
     return str(caught.value)
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def edit_report(folder: Path, change: Any) -> None:
     path = folder / "conversion_report.json"
     report = json.loads(path.read_text())
@@ -41,6 +47,7 @@ def edit_report(folder: Path, change: Any) -> None:
     [
         (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
         (lambda folder: (folder / "README.md").write_text("---\na: b\n---\n"), "README.md was changed"),
+        (lambda folder: flip_a_bit(folder / "model.safetensors"), "model.safetensors was changed"),
         (lambda folder: (folder / "extra.py").write_text("import os"), "extra.py is not listed"),
         (lambda folder: (folder / "pytorch_model.bin").write_bytes(b"x"), "pytorch_model.bin is not listed"),
         (lambda folder: (folder / "conversion_report.json").unlink(), "conversion_report.json is missing"),
@@ -139,6 +146,13 @@ def test_what_is_no_name_of_a_repository_is_refused(folder: Path, name: str) -> 
 def test_a_pull_request_is_opened_against_main_only(folder: Path) -> None:
     with pytest.raises(UsageError, match="refs/pr/N"):
         plan_push(PushRequest(folder, "ada/m", create_pr=True, revision="v2"))
+
+
+def test_a_name_that_looks_like_a_pattern_stands_for_itself_alone(folder: Path) -> None:
+    (folder / "[a].txt").write_text("x")
+    write_report(folder, parity={"verdict": "passed"})
+    (folder / "a.txt").write_text("beside")
+    assert plan_push(PushRequest(folder, "ada/m")).beside == ("a.txt",)
 
 
 def test_a_request_does_not_show_its_token(folder: Path) -> None:
