@@ -94,8 +94,9 @@ def evaluate(
     """
     with reporting(as_json=as_json, quiet=quiet) as reporter:
         from byteformer_convert.evaluation import engine
+        from byteformer_convert.evaluation.request import EvaluationRequest
 
-        request = engine.EvaluationRequest(
+        request = EvaluationRequest(
             folder=folder,
             data=data,
             data_format=data_format.value,

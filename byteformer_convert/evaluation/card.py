@@ -20,7 +20,7 @@ from byteformer_convert.output.folder import CARD_NAME, file_record, write_json
 from byteformer_convert.output.staging import REPORT_NAME, staged_folder
 
 if TYPE_CHECKING:
-    from byteformer_convert.evaluation.engine import EvaluationRequest
+    from byteformer_convert.evaluation.request import EvaluationRequest
     from byteformer_convert.evaluation.result import Evaluation, Share
 
 TOOL: Final = "byteformer-convert"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional as F
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from byteformer_convert.evaluation.batching import EncodedBatch, Group
+
+Autocast = Callable[[], AbstractContextManager[Any]]
 
 TOP = 5
 # On a CPU, a padded batch goes through a few rows at a time: rows do not see each other, and smaller tensors stay in
@@ -40,7 +42,7 @@ class Scorer:
     models: Sequence[PreTrainedModel]
     rows: Callable[[int], int]
     device: torch.device
-    autocast: Callable[[], AbstractContextManager[None]] | None = None
+    autocast: Autocast | None = None
 
     @torch.no_grad()
     def score(self, encoded: EncodedBatch) -> BatchRecord:

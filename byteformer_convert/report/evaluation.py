@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from byteformer_convert.evaluation.engine import Outcome, Throughput
+    from byteformer_convert.evaluation.clock import Throughput
+    from byteformer_convert.evaluation.engine import Outcome
     from byteformer_convert.evaluation.result import ArithmeticScore, BrokenFile, Evaluation, Share
     from byteformer_convert.report.reporter import Reporter
 
