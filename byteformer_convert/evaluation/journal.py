@@ -27,15 +27,17 @@ class Journal:
 
     def __init__(self, path: Path, subject: Mapping[str, Any]) -> None:
         self.path = path
-        self._subject = subject
+        self._subject: dict[str, Any] = json.loads(json.dumps(subject))  # as it is when it was read
+        self._first_line = _line({"subject": self._subject})
 
     def __enter__(self) -> Self:
         with output_errors(self.path):
-            self._drop_torn_line()
             self._check_subject()
+            self._drop_torn_line()
             self._file = self.path.open("a", encoding="utf-8")
             if not self.path.stat().st_size:
-                self._write({"subject": self._subject})
+                self._file.write(self._first_line)
+                self._file.flush()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -54,11 +56,8 @@ class Journal:
     def append(self, record: BatchRecord) -> None:
         """Writes a batch down; it is on its way to the disk when this returns."""
         with output_errors(self.path):
-            self._write(record.to_dict())
-
-    def _write(self, content: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(content, separators=(",", ":")) + "\n")
-        self._file.flush()
+            self._file.write(_line(record.to_dict()))
+            self._file.flush()
 
     def _drop_torn_line(self) -> None:
         """What a kill in the middle of a write has left."""
@@ -68,21 +67,24 @@ class Journal:
             file.truncate(_end_of_last_line(file))
 
     def _check_subject(self) -> None:
-        if not self.path.exists() or not self.path.stat().st_size:
+        """Before anything is changed: the file may be anybody's."""
+        if not self.path.exists():
             return
-        with self.path.open(encoding="utf-8") as file:
-            try:
-                found = json.loads(next(file))["subject"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise self._unreadable(1) from error
-        wanted = json.loads(json.dumps(self._subject))
-        if changed := [key for key in wanted if found.get(key) != wanted[key]]:
+        with self.path.open("rb") as file:
+            first = file.readline()
+        if self._first_line.encode().startswith(first):
+            return  # ours, or torn before its first line was whole
+        try:
+            found = json.loads(first)["subject"]
+            changed = [key for key, value in self._subject.items() if found.get(key) != value]
             key = changed[0]
-            raise FileInputError(
-                f"is the journal of another evaluation: {key} was {found.get(key)!r}, and is {wanted[key]!r} now.",
-                where=self.path,
-                hint="Give another --journal, or remove this one to start anew.",
-            )
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise self._unreadable(1) from error
+        raise FileInputError(
+            f"is the journal of another evaluation: {key} was {found.get(key)!r}, and is {self._subject[key]!r} now.",
+            where=self.path,
+            hint="Give another --journal, or remove this one to start anew.",
+        )
 
     def _unreadable(self, number: int) -> FileInputError:
         return FileInputError(
@@ -90,6 +92,10 @@ class Journal:
             where=self.path,
             hint="Give another --journal, or remove this one to start anew.",
         )
+
+
+def _line(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, separators=(",", ":")) + "\n"
 
 
 def _end_of_last_line(file: BinaryIO) -> int:
