@@ -32,7 +32,7 @@ class PublishedCheckpoint:
         data: What it was trained on, and how that was encoded.
         dataset: The dataset's name on the Hugging Face Hub.
         top1: Top-1 accuracy in percent on `split` of that dataset, from CoreNet's table of pre-trained models.
-        split: The split that `top1` was measured on.
+        split: The split of it that CoreNet evaluates on.
         n_classes: Rows of the classifier.
         labels: Which classes those rows are: `imagenet-1k`, in the order of their WordNet ids; or
             `speech-commands-v2-12`, in the alphabetical order of the 12 commands.

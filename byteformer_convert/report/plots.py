@@ -74,7 +74,8 @@ def logits_svg(detail: Detail) -> str:
     against.set(xlabel="logit of the reference", ylabel="logit of the folder")
     difference.set(xlabel="logit of the reference", ylabel="folder − reference")
     difference.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-    figure.legend(*against.get_legend_handles_labels(), frameon=False, ncols=6, loc="outside upper center")
+    handles = against.get_legend_handles_labels()
+    figure.legend(*handles, frameon=False, ncols=6, loc="outside upper center", markerscale=3)
     return _svg(figure)
 
 
