@@ -194,15 +194,9 @@ def _in_order(tensors: Mapping[str, Tensor], options: CoreNetOptions, folder: Pa
 def _write_state(state: Mapping[str, Tensor], path: Path) -> None:
     import torch
 
-    # Through an open file: given a path, torch writes the file's own name into the archive. And torch saves whole
-    # storages: a view of a larger one would take all of it along.
-    whole = {name: tensor if _fills_storage(tensor) else tensor.clone() for name, tensor in state.items()}
+    # Through an open file: given a path, torch writes the file's own name into the archive.
     with path.open("wb") as file:
-        torch.save(whole, file)
-
-
-def _fills_storage(tensor: Tensor) -> bool:
-    return tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        torch.save(dict(state), file)
 
 
 def _as_yaml(flat: Mapping[str, Any]) -> str:

@@ -184,8 +184,6 @@ def _receive(response: httpx2.Response, url: str, target: Path, done: int, progr
                 progress(done, total)
     except httpx2.TransportError as error:
         raise _Cut(str(error) or type(error).__name__) from error
-    if total is not None and done != total:
-        raise _Cut(f"{done:,} of {total:,} bytes came")
 
 
 def _validator(response: httpx2.Response) -> str | None:

@@ -112,6 +112,15 @@ def test_a_part_of_a_file_that_changed_meanwhile_is_thrown_away(server: FileServ
     assert target.read_bytes() == CONTENT[::-1]
 
 
+def test_a_file_of_another_length_under_the_same_etag_is_not_gone_on_with(server: FileServer, target: Path) -> None:
+    server.cut_after = [300_000, 0]
+    with pytest.raises(DownloadError):
+        get(server, target)
+    server.files["a.pt"] = b"PK" + CONTENT
+    get(server, target)
+    assert target.read_bytes() == b"PK" + CONTENT
+
+
 @pytest.mark.parametrize("etag", [None, 'W/"weak"'])
 def test_without_a_strong_etag_a_part_is_not_gone_on_with(server: FileServer, target: Path, etag: str | None) -> None:
     server.etag, server.cut_after = etag, [300_000]
