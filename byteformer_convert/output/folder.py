@@ -43,9 +43,14 @@ class FileRecord:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """A JSON file of the folder."""
+    path.write_bytes(json_bytes(content))
+
+
+def json_bytes(content: Mapping[str, Any]) -> bytes:
     """As transformers writes its JSON files: two spaces, sorted keys, a newline at the end."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    return text.encode() + b"\n"
 
 
 def bundled_code(task: str) -> dict[str, bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 
 from byteformer_convert.errors import HubError, UsageError
 from byteformer_convert.output.card_text import metadata_of, with_name
-from byteformer_convert.output.folder import CARD_NAME, FileRecord
+from byteformer_convert.output.folder import CARD_NAME, FileRecord, json_bytes
 from byteformer_convert.output.folder_check import FolderCheck, check_folder
 from byteformer_convert.output.staging import REPORT_NAME
 
@@ -147,8 +146,7 @@ def _naming(check: FolderCheck, repo_id: str) -> dict[str, bytes]:
         return {}
     rows = [row for row in check.report["files"] if row["name"] != CARD_NAME]
     rows = sorted([*rows, _record(CARD_NAME, card).to_dict()], key=lambda row: str(row["name"]))
-    report = json.dumps({**check.report, "files": rows}, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return {CARD_NAME: card, REPORT_NAME: report.encode() + b"\n"}
+    return {CARD_NAME: card, REPORT_NAME: json_bytes({**check.report, "files": rows})}
 
 
 def _record(name: str, content: bytes) -> FileRecord:

@@ -33,7 +33,9 @@ def draw_plan(reporter: Reporter, plan: PushPlan) -> None:
     elif not reporter.quiet:
         reporter.out.print(file_table(plan.files))
         if plan.rewritten:
-            reporter.out.print("README.md is to name the repository in its code, and the report the card's checksum.")
+            reporter.out.print(
+                "README.md is to name the repository in its code, and the report the card's checksum.", soft_wrap=True
+            )
         reporter.out.print(f"Would send {_amount(plan)} to {plan.request.repo_id}; nothing was sent.", soft_wrap=True)
 
 
@@ -43,7 +45,8 @@ def draw_push(reporter: Reporter, push: Push) -> None:
     if reporter.as_json:
         reporter.document(push.to_dict() | {"dry_run": False})
     elif not reporter.quiet:
-        reporter.out.print(file_table(push.plan.files))
+        if push.changed:
+            reporter.out.print(file_table(push.plan.files))
         for sentence in _sentences(push):
             reporter.out.print(escape(sentence), soft_wrap=True)
 
