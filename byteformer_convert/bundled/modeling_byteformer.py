@@ -81,7 +81,9 @@ class ByteFormerLayerNorm(nn.LayerNorm):
         if self.fp32:
             hidden_states, weight, bias = hidden_states.float(), weight.float(), bias.float()
         hidden_size, tokens = self.normalized_shape[0], hidden_states.shape[1]
-        if self.last_axis_only or tokens < hidden_size or (lengths is None and tokens != hidden_size):
+        if not self.last_axis_only and is_symbolic(tokens):
+            normed = self._by_length(hidden_states, weight, bias, lengths)
+        elif self.last_axis_only or tokens < hidden_size or (lengths is None and tokens != hidden_size):
             normed = F.layer_norm(hidden_states, self.normalized_shape, weight, bias, self.eps)
         elif lengths is None:
             normed = self._over_tokens(hidden_states, weight, bias)
@@ -92,6 +94,21 @@ class ByteFormerLayerNorm(nn.LayerNorm):
             head = torch.where(meets_rule, over_tokens, normed[:, :hidden_size])
             normed = torch.cat([head, normed[:, hidden_size:]], dim=1)
         return normed.to(dtype)
+
+    def _by_length(self, hidden_states, weight, bias, lengths):
+        """Both norms, and the one that the length asks for: an exported program is one for all lengths."""
+        tokens, hidden_size = hidden_states.shape[1], self.normalized_shape[0]
+        row = torch.arange(tokens, device=hidden_states.device)
+        of_token = row.clamp(max=hidden_size - 1)
+        head = hidden_states * (row < hidden_size)[:, None]
+        count = row[None, :, None] < hidden_size
+        mean = head.sum(dim=1, keepdim=True) / hidden_size
+        std = (((hidden_states - mean) * count).square().sum(dim=1, keepdim=True) / hidden_size).sqrt()
+        over_tokens = (hidden_states - mean) / (std + self.eps) * weight[of_token, None] + bias[of_token, None]
+        normed = F.layer_norm(hidden_states, self.normalized_shape, weight, bias, self.eps)
+        if lengths is None:
+            lengths = torch.full((1,), tokens, device=hidden_states.device)
+        return torch.where((lengths == hidden_size)[:, None, None], over_tokens, normed)
 
     def _over_tokens(self, hidden_states, weight, bias):
         std, mean = torch.std_mean(hidden_states, dim=1, keepdim=True, unbiased=False)
@@ -242,8 +259,8 @@ class ByteFormerTokenMerging(nn.Module):
     def forward(self, hidden_states, lengths=None):
         """(batch, tokens, hidden) -> (batch, ceil(tokens / 2), hidden); lengths, if given, are those after merging."""
         batch, tokens, hidden = hidden_states.shape
-        if tokens % 2:
-            hidden_states = F.pad(hidden_states, (0, 0, 0, 1))
+        if is_symbolic(tokens) or tokens % 2:
+            hidden_states = F.pad(hidden_states, (0, 0, 0, tokens % 2))
         return self.norm(self.reduction(hidden_states.reshape(batch, -1, 2 * hidden)), lengths)
 
 
@@ -296,7 +313,7 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         hidden_states = self._roll(hidden_states, lengths, backwards=True)
         windows = hidden_states.reshape(-1, self.window_size, hidden)  # (batch, tokens, hidden) -> windows
         windows, attentions = self._transform(windows, self._mask(batch, padded, lengths, windows), output_attentions)
-        return self._roll(windows.reshape(batch, padded, hidden), lengths)[:, :tokens], attentions
+        return first_tokens(self._roll(windows.reshape(batch, padded, hidden), lengths), tokens), attentions
 
     def _can_go_in_groups(self, hidden_states):
         return (
@@ -368,9 +385,16 @@ def roll(hidden_states, shift):
     """torch.roll along the tokens, as two slices: torch.compile cannot index a roll of unknown length."""
     tokens = hidden_states.shape[1]
     start = -shift
-    if not 0 <= start < tokens:
+    if is_symbolic(tokens) or not 0 <= start < tokens:
         start = start % tokens
     return torch.cat([hidden_states[:, start:], hidden_states[:, :start]], dim=1)
+
+
+def first_tokens(hidden_states, tokens):
+    """`hidden_states[:, :tokens]`; as a copy where that may be all: torch.export would branch on a view's strides."""
+    if is_symbolic(tokens):
+        return hidden_states.index_select(1, torch.arange(tokens, device=hidden_states.device))
+    return hidden_states[:, :tokens]
 
 
 def groups(batch, windows, most):
@@ -394,6 +418,11 @@ def is_plain(module, kind):
 def has_hooks(module):
     """Whether somebody watches a module: then it has to be called once, with all of its input."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def is_symbolic(size):
+    """Whether a size stands for any number: torch.export is looking, and a branch on it would hold for its example."""
+    return isinstance(size, torch.SymInt)
 
 
 def is_exporting():
