@@ -78,8 +78,8 @@ def to_corenet(folder: Path, output: Path, *, force: bool = False, say: Say = la
     """
     config_output = _config_output(output)
     refuse_existing((output, config_output), force=force)
+    _refuse_adapter(folder)  # first: a folder with nothing but an adapter has no config.json to read
     config = read_config(folder)
-    _refuse_adapter(folder)
     say("Reading the folder")
     report, tensors = _read_report(folder), _mapped_back(folder)
     processor = _read_processor(folder)

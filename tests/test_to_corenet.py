@@ -160,6 +160,12 @@ def test_an_adapter_that_is_not_merged_is_refused(converted: Path, tmp_path: Pat
     assert "merge_and_unload" in str(caught.value.hint)
 
 
+def test_a_folder_with_nothing_but_an_adapter_is_told_the_same(tmp_path: Path) -> None:
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(FolderError, match="PEFT adapter"):
+        to_corenet(tmp_path, tmp_path / "back.pt")
+
+
 def test_added_layers_are_refused(converted: Path, tmp_path: Path) -> None:
     tensors = load_file(converted / "model.safetensors")
     extra = {"byteformer.layers.0.attention.q_proj.lora_A.default.weight": torch.zeros(2, 192)}

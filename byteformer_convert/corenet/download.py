@@ -213,6 +213,8 @@ def _accept(url: str, target: Path, size: int | None, sha256: str | None) -> Who
 
 def _check_answer(response: httpx2.Response, url: str) -> None:
     code = response.status_code
+    if url.startswith("https:") and response.url.scheme != "https":
+        raise DownloadError(f"it leads to {response.url}, which is not encrypted.", where=url, hint=WAYS_ROUND)
     if code == 200 or (code == 206 and "Range" in response.request.headers):
         if response.headers.get("Content-Type", "").startswith("text/html"):
             raise _page(url)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from byteformer_convert.corenet.download import Whole, download
@@ -188,6 +189,17 @@ def test_a_web_page_is_not_weights(server: FileServer, target: Path, content_typ
     assert not target.exists()
     server.files["a.pt"], server.content_type = CONTENT, "application/octet-stream"
     assert get(server, target).sha256 == SHA256
+
+
+def test_a_redirect_that_leaves_https_is_refused(target: Path) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.scheme == "http":
+            return httpx2.Response(200, content=CONTENT)
+        return httpx2.Response(302, headers={"Location": "http://other.test/a.pt"})
+
+    with pytest.raises(DownloadError, match=r"leads to http://other\.test/a\.pt, which is not encrypted"):
+        download("https://published.test/a.pt", target, transport=httpx2.MockTransport(answer))
+    assert not target.exists()
 
 
 def test_no_network_is_one_message_with_the_next_step(target: Path) -> None:
