@@ -110,7 +110,7 @@ def kind_of_status(status: int) -> str:
     if status >= 500:
         return "server"
     kinds = {
-        400: "refused", 401: "wrong token", 402: "forbidden", 403: "forbidden", 404: "not found", 409: "name taken",
+        400: "refused", 401: "wrong token", 402: "forbidden", 403: "forbidden", 404: "not found", 409: "gone ahead",
         412: "gone ahead", 429: "rate limit",
     }  # fmt: skip
     return kinds.get(status, "refused")

@@ -49,6 +49,7 @@ KINDS: tuple[tuple[type[Exception], str], ...] = (
     (json.JSONDecodeError, "strange answer"),  # the client reads an answer before it looks at its status
     (ConnectionError, "xet"),  # hf_xet raises nothing else
 )
+UNAUTHORIZED, CONFLICT = 401, 409
 NO_ANSWER = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
 
 Say = Callable[[str], None]
@@ -174,7 +175,12 @@ def _ensure_repo(api: HfApi, request: PushRequest) -> bool:
         return False
     if request.create_pr:
         raise Fault("not found").error(request.repo_id)
-    api.create_repo(request.repo_id, private=request.private)
+    try:
+        api.create_repo(request.repo_id, private=request.private)
+    except HfHubHTTPError as error:
+        if error.response.status_code == CONFLICT:  # it is there, but we were told that it is not
+            raise Fault("name taken").error(request.repo_id) from error
+        raise
     return True
 
 
@@ -290,7 +296,7 @@ def _http_fault(error: HfHubHTTPError) -> Fault:
     words = error.server_message or ""
     if not words or "<" in words:  # a page for people to look at
         words = f"HTTP status {status}"
-    return Fault(kind_of_status(status), "" if status in (401, 409) else words)
+    return Fault(kind_of_status(status), "" if status == UNAUTHORIZED else words)
 
 
 def _token_or_none() -> str | None:

@@ -36,6 +36,7 @@ class Case:
 
 
 TAKEN = answer({"error": "You already created this model repo", "url": "x"}, 409)
+ECHO = refuse(400, f"{TOKEN} may not do this")
 BAD_CARD = answer({"errors": [{"message": '"license" must be one of'}]}, 400)
 GATEWAY = Response(502, b"<html>Bad gateway</html>", {"Content-Type": "text/html"})
 
@@ -50,6 +51,9 @@ CASES = (
     Case("not found",       "there is no such repository", "Check the name", options=("--create-pr",)),
     Case("no pull request", "no such branch or pull request", "--revision", options=("--revision", "refs/pr/7")),
     Case("name taken",      "the name is taken", "another name", fault=("POST", "/api/repos/create", TAKEN)),
+    Case("echoed token",    "(*** may not do this)", "again", fault=("POST", "/api/repos/create", ECHO)),
+    Case("no trust",        "could not be exchanged", "id-token: write", token=None,
+         environment=(("HF_OIDC_RESOURCE", "ada/m"),)),
     Case("rate limit",      "asks for a pause", "Wait", fault=("POST", "/api/repos/create", refuse(429, "Slow down"))),
     Case("server down",     "a problem of its own (HTTP status 503)", "status.huggingface.co",
          fault=("POST", "/api/repos/create", Response(503, b"<html>"))),

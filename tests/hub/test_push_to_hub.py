@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.hub.client import TOKEN
 from tests.hub.folders import make_folder, write_report
 from tests.hub.server import Fault, Hub
 
@@ -106,6 +108,13 @@ def test_json_is_one_document_and_quiet_says_nothing(machine: Machine, folder: P
     assert document["changed"] is True
     quiet = machine.push(folder, "ada/m", "--quiet")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+
+
+def test_the_token_of_a_login_is_taken(hub: Hub, machine: Machine, folder: Path) -> None:
+    (machine.home / "token").write_text(f"{TOKEN}\n")
+    result = replace(machine, token=None).push(folder, "ada/m")
+    assert result.returncode == 0, result.stderr
+    assert set(remote(hub)) == names(folder)
 
 
 def test_a_private_repository_is_made_private(hub: Hub, machine: Machine, folder: Path) -> None:
