@@ -37,11 +37,18 @@ class FileServer:
     requests: list[dict[str, str]] = field(default_factory=list)
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing when a client hangs up, as one does that refuses what comes."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 @contextmanager
 def file_server() -> Iterator[FileServer]:
     """A running server, on a free port of 127.0.0.1."""
     state = FileServer()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state))
+    server = _Quiet(("127.0.0.1", 0), _handler(state))
     state.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
