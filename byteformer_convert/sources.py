@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byteformer_convert.corenet.published import published
-from byteformer_convert.errors import UsageError
+from byteformer_convert.errors import CheckpointError, UsageError
+from byteformer_convert.output.folder import file_record
 from byteformer_convert.output.staging import check_target
 
 if TYPE_CHECKING:
     from byteformer_convert.corenet.download import Progress
+    from byteformer_convert.corenet.published import PublishedCheckpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def find_sources(
         UsageError: Too little or too much was given, or there is no such published checkpoint.
         OutputError: The folder is there already, or the download cannot be written.
         DownloadError: It cannot be fetched.
+        CheckpointError: The file that was given is not the published one.
     """
     if name is None:
         if weights is None:
@@ -68,7 +71,7 @@ def find_sources(
         )
     entry = published(name)
     if weights is not None:
-        return Sources(weights, entry.config, entry.name)
+        return Sources(weights, entry.config, entry.name, _looked_at(entry, weights))
     from byteformer_convert.corenet.published_files import fetch
 
     check_target(output, force=force)
@@ -76,3 +79,18 @@ def find_sources(
     how = "from the cache" if file.reused else f"from {file.url}"
     known = "as expected" if entry.sha256 is not None else "which nobody has recorded yet: compare it with others'"
     return Sources(file.path, entry.config, entry.name, (f"{entry.file} came {how}, sha256 {file.sha256}, {known}.",))
+
+
+def _looked_at(entry: PublishedCheckpoint, weights: Path) -> tuple[str, ...]:
+    """Compares a given file with what is known of the published one; says so where nothing is."""
+    if entry.sha256 is None:
+        return (
+            f"{weights.name} is taken for {entry.file} because you say so: nobody has recorded that file's sha256 yet.",
+        )
+    if weights.is_file() and (found := file_record(weights).sha256) != entry.sha256:
+        raise CheckpointError(
+            f"this is not the published {entry.file}: its sha256 is {found}, not {entry.sha256}.",
+            where=weights.name,
+            hint="Leave --published out and give --config, if these are weights of your own.",
+        )
+    return ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from byteformer_convert.corenet.options import load_options
 from byteformer_convert.corenet.published import PUBLISHED
 from byteformer_convert.corenet.published_files import BASE_URL_VARIABLE
 from byteformer_convert.demo import generated_weights
-from byteformer_convert.errors import OutputError, UsageError
+from byteformer_convert.errors import CheckpointError, OutputError, UsageError
 from byteformer_convert.sources import Sources, find_sources
 from tests.file_server import FileServer, file_server
 
@@ -68,10 +70,11 @@ def test_a_published_checkpoint_is_fetched_and_converted(server: FileServer, tmp
 
 def test_a_local_file_skips_the_network(server: FileServer, checkpoint: bytes, tmp_path: Path) -> None:
     (tmp_path / "mine.pt").write_bytes(checkpoint)
-    code, document, _ = run(
+    code, document, said = run(
         "convert", "--published", NAME, "--weights", tmp_path / "mine.pt", "--output", tmp_path / "out", "--skip-parity"
     )
     assert code == 0, document
+    assert "because you say so" in said
     assert server.requests == []
 
 
@@ -101,6 +104,17 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
         find_sources(None, tmp_path, NAME, output=tmp_path)
     with pytest.raises(UsageError, match="not in the catalogue"):
         find_sources(tmp_path, None, "nothing", output=tmp_path)
+
+
+def test_a_local_file_is_compared_with_a_sum_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mine.pt"
+    file.write_bytes(b"weights")
+    known = replace(PUBLISHED[NAME], sha256=hashlib.sha256(b"weights").hexdigest(), size=7)
+    monkeypatch.setattr("byteformer_convert.sources.published", lambda name: known)
+    assert find_sources(file, None, NAME, output=tmp_path).notes == ()
+    file.write_bytes(b"others")
+    with pytest.raises(CheckpointError, match="this is not the published"):
+        find_sources(file, None, NAME, output=tmp_path)
 
 
 def test_files_that_somebody_gave_are_taken_as_they_are(tmp_path: Path) -> None:

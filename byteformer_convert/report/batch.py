@@ -118,7 +118,8 @@ def _line(outcome: Outcome) -> str:
 
 def _remark(outcome: Outcome) -> str:
     if outcome.error is not None:
-        return str(outcome.error["message"])
+        where = outcome.error.get("where")
+        return f"{where}: {outcome.error['message']}" if where else str(outcome.error["message"])
     if outcome.push is not None:
         return f"pushed to {outcome.push['url']}" if outcome.push["changed"] else "already on the Hub"
     return ""

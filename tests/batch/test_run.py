@@ -162,7 +162,7 @@ def test_one_failure_does_not_stop_the_rest_and_the_worst_code_counts(work: Path
     assert document["counts"] == {"converted": 2, "failed": 1}
     on_disk = json.loads((work / "out" / "batch_report.json").read_text())
     assert on_disk == document
-    assert "failed n1" in result.stderr
+    assert "failed n1: nowhere.pt: there is no such file" in result.stderr
 
 
 @pytest.mark.slow
