@@ -49,7 +49,10 @@ def bytes_made(processor: Mapping[str, Any]) -> str:
 
 def _audio_steps(fields: Mapping[str, Any]) -> list[str]:
     rate, samples, dtype = fields["sampling_rate"], fields["num_samples"], fields["encoding_dtype"]
-    encodings = {"wav": f"encode as a WAV file of {dtype} samples", "mp3": "encode as an MP3 file"}
+    encodings = {
+        "wav": f"encode as a WAV file of {dtype} samples",
+        "mp3": "encode as an MP3 file (with the package `av`)",
+    }
     return [
         f"take a waveform at {rate:,} samples per second, averaged over its channels",
         f"cut it, or fill it with silence, to {samples:,} samples",

@@ -147,7 +147,7 @@ def _raw_use(task: str) -> str:
     return (
         "Files that are in the model's own encoding already can go in as they are:\n\n"
         "```python\n"
-        f"from transformers import {AUTO_CLASSES[task]}, {PROCESSORS[task]}\n\n"
+        f"from transformers import {', '.join(sorted((AUTO_CLASSES[task], PROCESSORS[task])))}\n\n"
         f'model = {AUTO_CLASSES[task]}.from_pretrained(".", trust_remote_code=True)\n'
         f'processor = {PROCESSORS[task]}.from_pretrained(".", trust_remote_code=True)\n'
         'inputs = processor(open("FILE", "rb").read(), return_tensors="pt")\n'
