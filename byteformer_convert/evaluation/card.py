@@ -65,12 +65,15 @@ def measurement(task: str, evaluation: Evaluation, request: EvaluationRequest) -
     It has no `source`: the Hub's client refuses one without an address, and these numbers have none.
     """
     score = evaluation.faithful
+    name = request.data_name or request.data.resolve().name
     tool = {"tool": f"{TOOL} {__version__}", "command": command(request)}
     return {
         "task": {"type": TASK_TYPES[task]},
         "dataset": {
-            "name": request.data_name or request.data.resolve().name,
-            "type": request.data_name or request.data.resolve().name,
+            "name": name,
+            "type": name,
+            # The Hub's client puts results of one data set and configuration together, under one source.
+            "config": tool["command"],
             "args": {
                 "files": evaluation.files,
                 "scored": evaluation.scored,

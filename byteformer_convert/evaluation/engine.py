@@ -180,7 +180,7 @@ class _Run:
             "folder": hashlib.sha256(repr(files).encode()).hexdigest(),
             "data": self.source.digest(),
             "files": plan.files,
-            "class_rows": list(self.rows.rows),
+            "class_rows": hashlib.sha256(repr(self.rows.rows).encode()).hexdigest(),
             "batch_size": plan.batch_size,
             "padded": plan.padded,
             "raw": request.raw,

@@ -77,7 +77,9 @@ def class_folders(root: Path, suffixes: tuple[str, ...] | None) -> Source:
                 class_indices.append(index)
             else:
                 skipped += 1
-    notes = (f"{skipped:,} files are not among {', '.join(suffixes or ())}, and were passed over.",) if skipped else ()
+    notes = (
+        (f"Files passed over, for they do not end with {', '.join(suffixes or ())}: {skipped:,}.",) if skipped else ()
+    )
     return Source("class folders", FileItems(root, names, class_indices), tuple(classes), notes=notes)
 
 

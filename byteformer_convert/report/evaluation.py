@@ -78,7 +78,7 @@ def confusion_table(score: ArithmeticScore) -> Table:
 
 def broken_table(broken: Sequence[BrokenFile], count: int) -> Table:
     """Files that could not be used."""
-    table = Table(title=f"Left out: {count:,} files that cannot be used", title_justify="left")
+    table = Table(title=f"Left out, for they cannot be used: {count:,}", title_justify="left")
     table.add_column("file", overflow="fold")
     table.add_column("why", overflow="fold")
     for file in broken[:SHOWN]:
