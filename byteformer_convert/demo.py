@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byteformer_convert.conversion import Conversion, Request, Say, convert
+from byteformer_convert.conversion import Conversion, Request, convert
 from byteformer_convert.corenet.options import load_options
 from byteformer_convert.corenet.published import config_path
 from byteformer_convert.corenet.state_dict import expected_shapes
@@ -16,6 +16,7 @@ from byteformer_convert.output.staging import check_target, output_errors
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from byteformer_convert.checking import Say
     from byteformer_convert.corenet.options import CoreNetOptions
 
 NAME = "imagenet_jpeg_q60_k4_w128"  # the shape of the published k = 4 ImageNet checkpoint

@@ -111,8 +111,8 @@ def inspect_folder(folder: Path) -> Inspection:
     Raises:
         FolderError: It is not one.
     """
-    from byteformer_convert.conversion import read_config
     from byteformer_convert.mapping.weights import source_names
+    from byteformer_convert.output.finished import read_config
     from byteformer_convert.output.folder import read_weights
 
     config = read_config(folder)

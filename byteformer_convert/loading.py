@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byteformer_convert.conversion import changed_code, read_config
 from byteformer_convert.errors import FolderError
 from byteformer_convert.mapping.config import TASK_CLASSES
+from byteformer_convert.output.finished import changed_code, read_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

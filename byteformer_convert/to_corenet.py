@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from byteformer_convert.conversion import Say, read_config
 from byteformer_convert.corenet.options import options_from_mapping
 from byteformer_convert.corenet.state_dict import expected_shapes, find_mismatches
 from byteformer_convert.errors import FolderError, MappingError, UsageError
+from byteformer_convert.output.finished import read_config
 from byteformer_convert.output.folder import PROCESSOR_NAME, FileRecord, file_record, read_weights
 from byteformer_convert.output.placed_files import placed_files, refuse_existing
 from byteformer_convert.output.staging import REPORT_NAME
@@ -21,6 +21,7 @@ from byteformer_convert.output.staging import REPORT_NAME
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from byteformer_convert.checking import Say
     from byteformer_convert.corenet.options import CoreNetOptions
 
 ADAPTER_FILES: Final = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")

@@ -43,7 +43,7 @@ def fresh_process() -> Iterator[FreshProcess]:
 @pytest.fixture
 def warm(fresh_process: FreshProcess, monkeypatch: pytest.MonkeyPatch) -> FreshProcess:
     """Lets the pipeline use that process instead of starting its own."""
-    monkeypatch.setattr("byteformer_convert.conversion._fresh_process", lambda: WarmProcess(fresh_process))
+    monkeypatch.setattr("byteformer_convert.checking.fresh_process", lambda: WarmProcess(fresh_process))
     return fresh_process
 
 

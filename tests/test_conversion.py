@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from byteformer_convert.conversion import Request, convert, verify
+from byteformer_convert.conversion import Request, convert
 from byteformer_convert.errors import (
     CheckpointError,
     FolderError,
@@ -24,6 +24,7 @@ from byteformer_convert.errors import (
     UsageError,
 )
 from byteformer_convert.mapping import weights as mapping
+from byteformer_convert.verification import verify
 from tests.small_world import changed_weights, contents, weights_for, write_world, write_yaml
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def converted(small_world: World, fresh_process: FreshProcess, tmp_path_factory:
     with pytest.MonkeyPatch.context() as patch:
         from tests.small_world import WarmProcess
 
-        patch.setattr("byteformer_convert.conversion._fresh_process", lambda: WarmProcess(fresh_process))
+        patch.setattr("byteformer_convert.checking.fresh_process", lambda: WarmProcess(fresh_process))
         convert(Request(config=small_world[0], weights=small_world[1], output=output))
     return output
 

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from byteformer_convert.conversion import DTYPES, LOGITS_ATOL
+from byteformer_convert.checking import LOGITS_ATOL
+from byteformer_convert.conversion import DTYPES
 from byteformer_convert.errors import ManifestError, UsageError
 
 

@@ -43,12 +43,12 @@ def verify(
     Example: byteformer-convert verify byteformer --config model.yaml --weights checkpoint_ema_best.pt
     """
     with reporting(as_json=as_json, quiet=quiet) as reporter:
-        from byteformer_convert import conversion
+        from byteformer_convert import verification
 
         if html is not None:
             require_plotting()
         with reporter.talk() as say:
-            result = conversion.verify(
+            result = verification.verify(
                 folder,
                 weights,
                 config,

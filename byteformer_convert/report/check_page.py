@@ -11,8 +11,9 @@ from byteformer_convert.errors import ParityError
 from byteformer_convert.report.page import Page, machine_facts, write_page
 
 if TYPE_CHECKING:
-    from byteformer_convert.conversion import Conversion, Request, Verification
+    from byteformer_convert.conversion import Conversion, Request
     from byteformer_convert.inspection import TensorFamily
+    from byteformer_convert.verification import Verification
 
 
 def conversion_page(request: Request, conversion: Conversion) -> Page:

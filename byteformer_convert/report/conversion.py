@@ -9,9 +9,10 @@ from rich.markup import escape
 from byteformer_convert.report.tables import class_table, draw_parity, file_table
 
 if TYPE_CHECKING:
-    from byteformer_convert.conversion import Conversion, Verification
+    from byteformer_convert.conversion import Conversion
     from byteformer_convert.demo import Demo
     from byteformer_convert.report.reporter import Reporter
+    from byteformer_convert.verification import Verification
 
 
 def draw_conversion(reporter: Reporter, conversion: Conversion) -> None:

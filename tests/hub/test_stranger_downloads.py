@@ -37,7 +37,7 @@ def converted(fresh_process: FreshProcess, tmp_path_factory: pytest.TempPathFact
     shutil.copyfile(config_path(NAME), config)
     torch.save(generated_weights(load_options(config, SMALLER), seed=0), place / "w.pt")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("byteformer_convert.conversion._fresh_process", lambda: WarmProcess(fresh_process))
+        patch.setattr("byteformer_convert.checking.fresh_process", lambda: WarmProcess(fresh_process))
         convert(Request(config=config, weights=place / "w.pt", output=place / "folder", overrides=SMALLER))
     return place / "folder"
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from byteformer_convert.conversion import Request, convert, verify
+from byteformer_convert.conversion import Request, convert
 from byteformer_convert.corenet.options import CoreNetOptions, load_options
 from byteformer_convert.demo import generated_weights
 from byteformer_convert.errors import UsageError
 from byteformer_convert.mapping.trim import POSITIONS, kept_rows, max_bytes, trim_sentence, trimmed
 from byteformer_convert.parity.check import build_reference
 from byteformer_convert.to_corenet import to_corenet
+from byteformer_convert.verification import verify
 
 YAML = """
 dataset: {category: classification}

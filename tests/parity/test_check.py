@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from byteformer_convert.conversion import LOGITS_ATOL
+from byteformer_convert.checking import LOGITS_ATOL
 from byteformer_convert.parity import check
 from byteformer_convert.parity.check import case_in_doubt, compare_logits, compare_stage, compare_weights, judged
 from byteformer_convert.parity.result import CaseResult, ParityReport, StageResult, WeightsResult, round_up
