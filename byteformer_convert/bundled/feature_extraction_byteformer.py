@@ -94,6 +94,17 @@ class ByteFormerFeatureExtractor(SequenceFeatureExtractor):
                 streams.append(self._encode(self._fit(*_waveform(source, sampling_rate, name), name), name))
         return pad_to_batch(streams, int(self.padding_value), return_tensors)
 
+    def pad(self, processed_features: Any, *args: Any, **kwargs: Any) -> BatchFeature:
+        """As transformers pads; give the extractor to its `DataCollatorWithPadding`.
+
+        Ids become int64 first: in a data set that keeps bytes as uint8, -1 would turn into the byte 255.
+        """
+        if isinstance(processed_features, (list, tuple)):
+            processed_features = [dict(example) for example in processed_features]
+            for example in processed_features:
+                example["input_ids"] = np.asarray(example["input_ids"], dtype=np.int64)
+        return super().pad(processed_features, *args, **kwargs)
+
     def _fit(self, waveform: np.ndarray, sampling_rate: int | None, name: str) -> np.ndarray:
         """(channels, samples) at any rate to (num_samples,) at the model's."""
         if sampling_rate is None:
