@@ -23,6 +23,7 @@ from byteformer_convert.evaluation.classes import class_rows
 from byteformer_convert.evaluation.clock import Clock, Throughput, throughput_of
 from byteformer_convert.evaluation.journal import Journal
 from byteformer_convert.evaluation.progress import Progress
+from byteformer_convert.evaluation.request import INSTALL_EXTRA
 from byteformer_convert.evaluation.result import BrokenFile, Evaluation, PrecisionEffect
 from byteformer_convert.evaluation.sources import open_source
 from byteformer_convert.evaluation.tally import Tally
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from byteformer_convert.evaluation.request import EvaluationRequest
     from byteformer_convert.evaluation.scoring import Autocast, Scorer
     from byteformer_convert.evaluation.variants import Variant
-
-INSTALL = "Install the extra: pip install 'byteformer-convert[evaluate]'."
 
 Say = Callable[[str], None]
 
@@ -95,7 +94,7 @@ def _processes() -> PartialState:
     try:
         from accelerate import PartialState
     except ImportError as error:
-        raise UsageError("evaluating needs accelerate, which is not installed.", hint=INSTALL) from error
+        raise UsageError("evaluating needs accelerate, which is not installed.", hint=INSTALL_EXTRA) from error
     import torch
 
     # Without cpu=True, processes that a launcher started on a machine without a GPU would not find each other.

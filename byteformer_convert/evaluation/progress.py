@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-SECONDS_BETWEEN = 2.0
+# Often at first; a log of many hours is not filled with it.
+SHORTEST_PAUSE, LONGEST_PAUSE = 2.0, 30.0
 
 
 class Progress:
@@ -29,7 +30,7 @@ class Progress:
         """Some more files are done."""
         self._done += files
         now = self._clock()
-        if now - self._said >= SECONDS_BETWEEN:
+        if now - self._said >= min(LONGEST_PAUSE, max(SHORTEST_PAUSE, (now - self._start) / 50)):
             self._said = now
             self._say(self.sentence(now))
 

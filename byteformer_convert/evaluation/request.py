@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+INSTALL_EXTRA: Final = "Install the extra: pip install 'byteformer-convert[evaluate]'."
 
 
 @dataclass(frozen=True, slots=True)

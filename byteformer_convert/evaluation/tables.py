@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from byteformer_convert.errors import FileInputError, UsageError
 from byteformer_convert.evaluation.items import Source
+from byteformer_convert.evaluation.request import INSTALL_EXTRA
 
-INSTALL: Final = "Install the extra: pip install 'byteformer-convert[evaluate]'."
 LABEL_COLUMNS: Final = ("label", "labels", "command", "class")
 
 
@@ -81,7 +81,9 @@ def open_dataset(path: Path, task: str, *, split: str | None, raw: bool) -> Sour
     try:
         import datasets
     except ImportError as error:
-        raise UsageError("this data set needs the datasets library, which is not installed.", hint=INSTALL) from error
+        raise UsageError(
+            "this data set needs the datasets library, which is not installed.", hint=INSTALL_EXTRA
+        ) from error
     try:
         table = _one_split(_loaded(datasets, path, split), split, path)
     except FileInputError:

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 from typer.testing import CliRunner, Result
 
+from byteformer_convert.bundled.feature_extraction_byteformer import encode_wav
 from byteformer_convert.cli import app
 from byteformer_convert.errors import FileInputError, FolderError, LabelsError, UsageError
 from byteformer_convert.evaluation import engine
@@ -20,6 +21,7 @@ from byteformer_convert.evaluation.scoring import PRECISION_SAMPLE, Scorer
 from byteformer_convert.loading import LoadedFolder, load_folder
 from tests.evaluation.worlds_of_files import BROKEN, CLASSES, write_images, write_raw
 from tests.folders import make_folder
+from tests.sample_files import sample_sounds
 
 if TYPE_CHECKING:
     from byteformer_convert.evaluation.result import Evaluation
@@ -140,6 +142,30 @@ def test_files_that_meet_the_norm_are_counted_and_scored(folder: Path, tmp_path:
     sentence = evaluation.norm_sentence()
     assert sentence.startswith("2 of 4 files (50.00%) meet CoreNet's axis-1 LayerNorm")
     assert "with last_axis_layer_norm those files score" in sentence
+
+
+@pytest.mark.parametrize(("masked", "meeting"), [(False, 2), (True, 1)])
+def test_padding_counts_for_the_norm_unless_it_is_masked(tmp_path: Path, masked: bool, meeting: int) -> None:
+    data = write_raw(tmp_path, [16 * 191 + 32, 500])
+    folder = make_folder(tmp_path, downsample=[False] * 12)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"mask_padding": masked}), encoding="utf-8")
+    assert run(folder, data, raw=True).faithful.meeting_norm.of == meeting
+
+
+def test_sounds_are_scored_from_corenets_manifest(tmp_path: Path) -> None:
+    commands = ("down", "no", "yes")
+    folder = make_folder(tmp_path, "audio", classes=3, labels=commands)
+    sounds = [("noise", "yes"), ("loud", "no"), ("short", "down"), ("quiet", "no")]
+    lines = []
+    for name, label in sounds:
+        (tmp_path / f"{name}.wav").write_bytes(encode_wav(sample_sounds()[name], "int16", 16_000))
+        lines.append(json.dumps({"audio_filepath": f"{name}.wav", "duration": 1.0, "command": label}))
+    (tmp_path / "manifest.json").write_text("\n".join(lines), encoding="utf-8")
+    loaded = load_folder(folder)
+    logits = logits_by_hand(loaded.model, loaded, [[tmp_path / f"{name}.wav" for name, _ in sounds]], raw=False)
+    rows = [commands.index(label) for _, label in sounds]
+    assert_scores(run(folder, tmp_path / "manifest.json"), 0, logits, rows)
 
 
 def test_the_first_files_can_be_taken_alone(folder: Path, raw: Path) -> None:

@@ -16,6 +16,15 @@ def test_it_says_rate_and_time_left_now_and_then() -> None:
     assert said == ["280 of 1,000 files, 40.0 files/s, 18 s left", "360 of 1,000 files, 35.6 files/s, 18 s left"]
 
 
+def test_a_long_evaluation_is_not_told_every_second() -> None:
+    said: list[str] = []
+    moments = iter(range(36_001))
+    progress = Progress(36_000, 0, said.append, lambda: next(moments))
+    for _ in range(36_000):
+        progress.advance(1)
+    assert 1_000 < len(said) < 1_500
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (3599, "59 min 59 s"), (4021, "1 h 07 min")],
