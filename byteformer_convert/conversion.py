@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +144,7 @@ def convert(request: Request, say: Say = quietly) -> Conversion:
         dtype = dtype_name(tensors)
         parity = _parity(folder, checkpoint, options, process, dtype, request, say)
         report = conversion_report(request, source, checkpoint, parity)
-        _write_papers(folder, report, options, tensors, parity, request)
-        files = record_files(folder)
+        files = _write_papers(folder, report, options, tensors, parity, request)
     return Conversion(request.output, report, files, parity, _notes(options, source, checkpoint, parity))
 
 
@@ -276,7 +276,8 @@ def _write_papers(
     tensors: Mapping[str, Tensor],
     parity: ParityReport,
     request: Request,
-) -> None:
+) -> tuple[FileRecord, ...]:
+    """The card and the report, which lists every other file; returns the records of all."""
     parameters = sum(tensor.numel() for tensor in tensors.values())
     card = model_card(
         CardFacts(
@@ -291,8 +292,10 @@ def _write_papers(
         )
     )
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
-    report["files"] = [file.to_dict() for file in record_files(folder)]
+    files = record_files(folder)
+    report["files"] = [file.to_dict() for file in files]
     write_json(folder / REPORT_NAME, report)
+    return tuple(sorted((*files, file_record(folder / REPORT_NAME)), key=attrgetter("name")))
 
 
 def _sources(request: Request, checkpoint: Checkpoint) -> list[dict[str, Any]]:
