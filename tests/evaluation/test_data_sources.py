@@ -29,12 +29,14 @@ def rows(source: Source) -> list[tuple[str, str]]:
 
 def test_class_folders_come_in_the_order_of_torchvisions_image_folder(tmp_path: Path) -> None:
     touch(tmp_path, "b/2.png", "b/10.png", "b/Z.png", "b/sub/1.jpg", "b-c/1.JPEG", "a/x.webp", "a/.hidden/y.png")
+    touch(tmp_path, "b/sub/z/1.png", "b/sub-1/1.png")  # sorted by their whole paths, in which - comes before /
 
     source = class_folders(tmp_path, (".png", ".jpg", ".jpeg", ".webp"))
 
     assert source.classes == ("a", "b", "b-c")
     assert [name for name, _ in rows(source)] == [
-        "a/x.webp", "a/.hidden/y.png", "b/10.png", "b/2.png", "b/Z.png", "b/sub/1.jpg", "b-c/1.JPEG",
+        "a/x.webp", "a/.hidden/y.png", "b/10.png", "b/2.png", "b/Z.png", "b/sub/1.jpg", "b/sub-1/1.png",
+        "b/sub/z/1.png", "b-c/1.JPEG",
     ]  # fmt: skip
 
 

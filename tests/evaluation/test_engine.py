@@ -276,6 +276,17 @@ def test_processes_that_do_not_find_each_other_are_an_error(
         run_raw(folder, raw)
 
 
+def test_machines_that_see_other_data_are_an_error(folder: Path, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import accelerate.utils
+
+    def gathered(objects: list[Any]) -> list[Any]:
+        return [*objects, *(one | {"data": "other"} for one in objects if isinstance(one, dict))]
+
+    monkeypatch.setattr(accelerate.utils, "gather_object", gathered)
+    with pytest.raises(FileInputError, match="do not see the same data"):
+        run_raw(folder, raw)
+
+
 # --- the command ---
 
 

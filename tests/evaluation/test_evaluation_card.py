@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from byteformer_convert.errors import FolderError
+from byteformer_convert.errors import FolderError, OutputError
+from byteformer_convert.evaluation import card as card_module
 from byteformer_convert.evaluation.card import command, measurement, with_measurement, write_to_card
 from byteformer_convert.evaluation.request import EvaluationRequest
 from byteformer_convert.evaluation.result import ArithmeticScore, Evaluation, Mean, Share
@@ -97,6 +98,19 @@ def test_the_command_has_what_changes_numbers_and_no_path_of_this_machine() -> N
         "byteformer-convert evaluate model --data val --split test --raw --class-order labels --batch-size 40 "
         "--unpadded --mixed-precision bf16 --limit 7 --seed 3 --compare mask_padding"
     )
+
+
+def test_a_failure_halfway_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_folder(tmp_path)
+    before = contents(folder)
+
+    def full(path: Path, content: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(card_module, "write_json", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_to_card(folder, "image", evaluation(), REQUEST)
+    assert contents(folder) == before
 
 
 def test_a_card_without_metadata_is_an_error_that_changes_nothing(tmp_path: Path) -> None:
