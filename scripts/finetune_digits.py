@@ -52,7 +52,6 @@ def main() -> None:
     parser.add_argument("folder", help="a converted image folder")
     parser.add_argument("--output", type=Path, default=Path("digits"), help="where the best model goes")
     parser.add_argument("--epochs", type=float, default=6)
-    parser.add_argument("--limit", type=int, help="examples to train on, all if left out")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output")
     options = parser.parse_args()
 
@@ -76,7 +75,7 @@ def main() -> None:
             per_device_train_batch_size=32,
             per_device_eval_batch_size=100,
             learning_rate=1e-3,
-            warmup_steps=0.15,
+            warmup_steps=44,  # one epoch; with few it stays at chance
             weight_decay=0.05,
             lr_scheduler_type="cosine",
             eval_strategy="epoch",
@@ -88,7 +87,7 @@ def main() -> None:
             use_cpu=True,
             seed=SEED,
         ),
-        train_dataset=train[: options.limit],
+        train_dataset=train,
         eval_dataset=test,
         data_collator=processor.pad,  # pads as CoreNet does: with -1, to the longest of the batch
         processing_class=processor,  # so that every checkpoint is a whole folder

@@ -74,17 +74,17 @@ def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], r
 @pytest.mark.slow
 def test_the_digits_example_learns_resumes_and_saves_a_whole_folder(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "digits"
-    command = [sys.executable, SCRIPT, folder, "--output", output, "--limit", "640", "--epochs"]
+    command = [sys.executable, SCRIPT, folder, "--output", output, "--epochs"]
     first = subprocess.run([*map(str, command), "1"], capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
-    state = next(output.glob("checkpoints/checkpoint-20/trainer_state.json"))
+    state = next(output.glob("checkpoints/checkpoint-44/trainer_state.json"))
     assert json.loads(state.read_text())["epoch"] == 1
     resumed = subprocess.run([*map(str, command), "2", "--resume"], capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
-    state = next(output.glob("checkpoints/checkpoint-40/trainer_state.json"))
+    state = next(output.glob("checkpoints/checkpoint-88/trainer_state.json"))
     history = [entry["eval_accuracy"] for entry in json.loads(state.read_text())["log_history"] if "eval_loss" in entry]
     assert len(history) == 2, "the second run went on, it did not begin anew"
-    assert max(history) > 0.2, "chance is 0.1; the README's six epochs over all digits reach more than 0.9"
+    assert max(history) > 0.3, "chance is 0.1; the README's six epochs reach more than 0.9"
     assert f"{max(history):.1%}" in resumed.stdout, "the best checkpoint, not the last, is what is saved"
 
     loaded = load_folder(output)  # refuses a folder whose code is not, byte for byte, this version's
