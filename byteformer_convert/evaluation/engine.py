@@ -265,7 +265,7 @@ class _Run:
             raise FileInputError(
                 f"none of its {plan.files:,} files can be used; the first: {broken[0].name}: {broken[0].reason}",
                 where=request.data,
-                hint="--raw takes files as they are, without decoding them.",
+                hint=None if request.raw else "--raw takes files as they are, without decoding them.",
             )
         return Evaluation(
             folder=str(request.folder),
