@@ -259,9 +259,13 @@ class ByteFormerTokenMerging(nn.Module):
     def forward(self, hidden_states, lengths=None):
         """(batch, tokens, hidden) -> (batch, ceil(tokens / 2), hidden); lengths, if given, are those after merging."""
         batch, tokens, hidden = hidden_states.shape
-        if is_symbolic(tokens) or tokens % 2:
-            hidden_states = F.pad(hidden_states, (0, 0, 0, tokens % 2))
-        return self.norm(self.reduction(hidden_states.reshape(batch, -1, 2 * hidden)), lengths)
+        if is_symbolic(tokens):  # torch.export cannot see that the reshape below comes out even
+            hidden_states = F.pad(hidden_states, (0, 0, 0, 1))
+            pairs = torch.cat([hidden_states[:, :tokens:2], hidden_states[:, 1::2]], dim=-1)
+        else:
+            pairs = F.pad(hidden_states, (0, 0, 0, tokens % 2)) if tokens % 2 else hidden_states
+            pairs = pairs.reshape(batch, -1, 2 * hidden)
+        return self.norm(self.reduction(pairs), lengths)
 
 
 class ByteFormerLayer(GradientCheckpointingLayer):
@@ -306,8 +310,8 @@ class ByteFormerLayer(GradientCheckpointingLayer):
     def _at_once(self, hidden_states, lengths, output_attentions):
         batch, tokens, hidden = hidden_states.shape
         # The zero tokens that fill the last window take part as keys in CoreNet, whose mask is not passed on.
-        hidden_states = F.pad(hidden_states, (0, 0, 0, -tokens % self.window_size))
-        padded = hidden_states.shape[1]
+        padded = (tokens + self.window_size - 1) // self.window_size * self.window_size
+        hidden_states = F.pad(hidden_states, (0, 0, 0, padded - tokens))
         if lengths is not None:
             hidden_states = hidden_states * valid_tokens(lengths, padded)[..., None]
         hidden_states = self._roll(hidden_states, lengths, backwards=True)
@@ -383,6 +387,8 @@ class ByteFormerLayer(GradientCheckpointingLayer):
 
 def roll(hidden_states, shift):
     """torch.roll along the tokens, as two slices: torch.compile cannot index a roll of unknown length."""
+    if is_exporting():  # torch.export, which cannot place the slices
+        return torch.roll(hidden_states, shift, dims=1)
     tokens = hidden_states.shape[1]
     start = -shift
     if is_symbolic(tokens) or not 0 <= start < tokens:

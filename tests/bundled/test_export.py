@@ -14,8 +14,8 @@ from tests.worlds import make_ids, make_model
 
 TOLERANCE = 1e-5  # seen 4e-7; other kernels sum in another order
 MASKED = {"mask_padding": True, "mask_shifted_windows": True}
-# Eight channels: with 32 to 35 bytes eight tokens reach the merge's norm and the last one. 6 bytes are two tokens.
-SHAPES = [(1, 6), (1, 8), (3, 31), (2, 32), (1, 34), (2, 35), (2, 36), (5, 60), (1, 101), (64, 20)]
+# Eight channels: with 32 to 35 bytes eight tokens reach the merge's norm and the last one.
+SHAPES = [(1, 8), (3, 31), (2, 32), (1, 34), (2, 35), (2, 36), (5, 60), (1, 101), (64, 20)]
 
 
 def ids_of(shape: tuple[int, int]) -> torch.Tensor:
@@ -50,3 +50,26 @@ def test_exported_programs_compute_the_same(switches: dict[str, Any], tmp_path: 
             found = exported(input_ids=ids)["logits"].numpy()
         assert np.abs(found - wanted).max() < TOLERANCE, shape
         assert np.abs(session.run(["logits"], {"input_ids": ids.numpy()})[0] - wanted).max() < TOLERANCE, shape
+
+
+@pytest.mark.slow
+def test_a_program_of_full_size_takes_every_length() -> None:
+    # Twelve layers with their six merges; the example fills several windows of each, so that none is taken for one.
+    model = make_model(
+        hidden_size=16,
+        num_hidden_layers=12,
+        window_sizes=128,
+        window_shifts=None,
+        downsample=None,
+        conv_kernel_size=4,
+        max_position_embeddings=20_000,
+    )
+    anything = torch.export.Dim.DYNAMIC
+    example = {"input_ids": make_ids(40_000, 30_000)}
+    program = torch.export.export(model, (), example, dynamic_shapes={"input_ids": {0: anything, 1: anything}})
+    exported = program.module(check_guards=False)
+    for shape in [(1, 100), (3, 770), (2, 3_001), (1, 24_500), (1, 39_999)]:
+        ids = ids_of(shape)
+        with torch.no_grad():
+            difference = exported(input_ids=ids)["logits"] - model(input_ids=ids).logits
+        assert float(difference.abs().max()) < TOLERANCE, shape
