@@ -86,7 +86,10 @@ def evaluate(request: EvaluationRequest, say: Say = _quietly) -> Outcome | None:
     rows = class_rows(source, loaded.labels, request.class_order, request.data)
     run = _Run(request, processes, loaded, source, rows, variants, say)
     with ExitStack() as stack:
-        return run.outcome(stack)
+        outcome = run.outcome(stack)
+    processes.wait_for_everyone()
+    processes.destroy_process_group()  # else gloo's threads are still running when the interpreter ends, and abort it
+    return outcome
 
 
 def _processes() -> PartialState:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -16,8 +15,17 @@ from huggingface_hub import snapshot_download
 from safetensors.torch import save_file
 from transformers import AutoModelForImageClassification
 
+
+class Blocker:
+    """Hides the project where it is installed beside transformers, as it is in the tests' own environment."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.partition(".")[0] == "byteformer_convert":
+            raise ModuleNotFoundError(f"{name} is hidden from a stranger", name=name)
+
+
+sys.meta_path.insert(0, Blocker())
 repo_id, folder, outputs = sys.argv[1:]
-assert find_spec("byteformer_convert") is None
 
 ids = torch.randint(0, 256, (2, 1001), generator=torch.Generator().manual_seed(0))
 ids[1, 700:] = -1
