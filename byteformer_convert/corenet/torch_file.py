@@ -19,8 +19,7 @@ Container = Literal["zip", "legacy", "safetensors"]
 _LEGACY_MAGIC: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number as a protocol 2 pickle
 _DOWNLOAD_AGAIN: Final = "Download or copy it again, and compare its size with the original's."
 _SAVE_PLAIN: Final = (
-    "Where you trust the file, save its state dict alone, in a Python that has what it asks for: "
-    "torch.save(torch.load('in.pt', weights_only=False)['model_state_dict'], 'out.pt')."
+    "Ask for the state dict alone: whoever trained the model saves it with torch.save(model.state_dict(), 'out.pt')."
 )
 
 
@@ -181,7 +180,7 @@ def _unsafe_error(path: Path, asked: list[str]) -> CheckpointError:
         f"{what}: reading it would import {names}. A file that chooses what is imported can run any code, "
         "so it is refused.",
         where=path.name,
-        hint=_SAVE_PLAIN if not whole else _SAVE_PLAIN.replace("['model_state_dict']", ".state_dict()"),
+        hint=_SAVE_PLAIN,
     )
 
 

@@ -505,3 +505,11 @@ class Runs:
         import os
 
         return os.system, (self.command,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_refused_file_comes_with_no_advice_that_would_run_it(tmp_path: Path, zipped: bool) -> None:
+    with pytest.raises(CheckpointError) as refused:
+        load_checkpoint(save(tmp_path, {"a": torch.ones(2), "opts": argparse.Namespace()}, zipped=zipped))
+    assert "weights_only" not in str(refused.value)
+    assert "torch.save(model.state_dict()" in str(refused.value)
