@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import pickle
+import io
 import re
 import struct
+import tarfile
 import warnings
-import zipfile
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import torch
 
+from byteformer_convert.corenet.pickle_scan import MAX_BYTES, BadPickle, OtherProtocol, Scan, scan
+from byteformer_convert.corenet.tensor_checks import names_list
+from byteformer_convert.corenet.torch_zip import DOWNLOAD_AGAIN, TorchZip, read_zip
 from byteformer_convert.errors import CheckpointError
 
 Container = Literal["zip", "legacy", "safetensors"]
 
 _LEGACY_MAGIC: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number as a protocol 2 pickle
-_DOWNLOAD_AGAIN: Final = "Download or copy it again, and compare its size with the original's."
+_LEGACY_PICKLES: Final = 5  # the magic number, a version, the byte order, what was saved, the storages' keys
 _SAVE_PLAIN: Final = (
     "Ask for the state dict alone: whoever trained the model saves it with torch.save(model.state_dict(), 'out.pt')."
 )
@@ -31,7 +34,6 @@ def identify(path: Path) -> Container:
     """
     start = _read_start(path)
     if start.startswith(b"PK\x03\x04"):
-        _check_zip(path)
         return "zip"
     if start.startswith(_LEGACY_MAGIC):
         return "legacy"
@@ -44,16 +46,95 @@ def load_torch_file(path: Path, container: Container) -> Any:
     """What torch.save put into the file. Tensors of a zip file stay on disk until they are read (mmap).
 
     Raises:
-        CheckpointError: The file asks for anything but tensors, containers and numbers, or is damaged.
+        CheckpointError: The file asks for anything but tensors, containers and numbers, is damaged, or would take
+            memory or time out of all proportion to its size.
     """
+    found = read_zip(path) if container == "zip" else None
     # torch maps a zip file's records as they lie in it; a repacked, compressed one must be read the long way.
-    mapped = container == "zip" and not _is_compressed(path)
+    # It takes a file's name for UTF-8, and one that ends in .safetensors for that format, whatever is inside.
+    mapped = found is not None and not found.packed and _is_plain(path)
     try:
-        with torch.serialization.safe_globals(_NUMPY_SCALARS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on pickle protocols, before the error that says it all
-            return torch.load(path, weights_only=True, map_location="cpu", mmap=mapped)
+        with path.open("rb") as file:
+            _check_pickles(path, file, found)
+            with torch.serialization.safe_globals(_NUMPY_SCALARS), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on pickle protocols, before the error that says it all
+                return torch.load(path if mapped else file, weights_only=True, map_location="cpu", mmap=mapped)
+    except CheckpointError:
+        raise
     except Exception as err:  # bytes from anywhere: whatever torch trips over means that the file cannot be used
-        raise _load_error(path, container, err) from err
+        raise _load_error(path, err) from err
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return path.suffix != ".safetensors"
+
+
+def _check_pickles(path: Path, file: BinaryIO, found: TorchZip | None) -> None:
+    """Goes through the pickles, and compares the storages that they take tensors from with what the file holds."""
+    try:
+        claims = _legacy_claims(path, file) if found is None else _zip_claims(path, file, found)
+    except OtherProtocol as err:
+        raise CheckpointError(
+            f"this file was saved with a pickle protocol that torch's safe reader does not know (it {err}); "
+            "torch.save's own is 2.",
+            where=path.name,
+            hint=_SAVE_PLAIN,
+        ) from err
+    except BadPickle as err:
+        cut_off = any(word in str(err) for word in ("exhausted", "remain", "not enough", "no newline"))
+        what = "this file is cut off or damaged" if cut_off else "this file is damaged, or was made to do harm"
+        raise CheckpointError(f"{what}: its pickle {err}.", where=path.name, hint=DOWNLOAD_AGAIN) from err
+    finally:
+        file.seek(0)
+    if claims:
+        raise CheckpointError(
+            "this file is cut off or damaged: its tensors take more bytes than it holds from storage "
+            f"{names_list(claims)}.",
+            where=path.name,
+            hint=DOWNLOAD_AGAIN,
+        )
+
+
+def _zip_claims(path: Path, file: BinaryIO, found: TorchZip) -> list[str]:
+    """Keys of storages that are taken to be longer than they are."""
+    if found.sizes["data.pkl"] > MAX_BYTES:
+        raise BadPickle(f"has {found.sizes['data.pkl']:,} bytes, and a checkpoint's has a few thousand")
+    reader = torch._C.PyTorchFileReader(file)  # what torch.load asks, so that both see the same pickle
+    result = _asked_nothing(path, scan(io.BytesIO(reader.get_record("data.pkl"))))
+    sizes = dict(found.sizes)
+    if found.packed:  # here torch believes the pickle, and would hand out memory beyond what was unpacked
+        sizes = {f"data/{key}": len(reader.get_record(f"data/{key}")) for key in result.claims}
+    return [key for key, claimed in result.claims.items() if claimed > sizes.get(f"data/{key}", 0)]
+
+
+def _legacy_claims(path: Path, file: BinaryIO) -> list[str]:
+    """Keys of storages, if all together are taken to be longer than the file. torch makes room before it reads."""
+    start = file.read(2 * MAX_BYTES)
+    if _is_tar(start):
+        raise BadPickle("poses as a tar archive as well")
+    stream = io.BytesIO(start)
+    results = [_asked_nothing(path, scan(stream)) for _ in range(_LEGACY_PICKLES)]
+    claims = {key: claimed for result in results for key, claimed in result.claims.items()}
+    return sorted(claims) if sum(claims.values()) > path.stat().st_size else []
+
+
+def _is_tar(start: bytes) -> bool:
+    """torch tries tar, its oldest format, first, whatever the file begins with."""
+    try:
+        tarfile.TarInfo.frombuf(start[:512], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _asked_nothing(path: Path, result: Scan) -> Scan:
+    if result.asked:
+        raise _unsafe_error(path, list(result.asked))
+    return result
 
 
 def _read_start(path: Path) -> bytes:
@@ -67,36 +148,8 @@ def _read_start(path: Path) -> bytes:
     if not path.is_file():
         raise CheckpointError("this is a pipe or a device, and a checkpoint is read more than once.", where=path.name)
     if not start:
-        raise CheckpointError("this file is empty (0 bytes).", where=path.name, hint=_DOWNLOAD_AGAIN)
+        raise CheckpointError("this file is empty (0 bytes).", where=path.name, hint=DOWNLOAD_AGAIN)
     return start
-
-
-def _check_zip(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as err:
-        raise CheckpointError(
-            f"this file is cut off or damaged: it begins as a zip file of torch and has no valid end ({err}).",
-            where=path.name,
-            hint=_DOWNLOAD_AGAIN,
-        ) from err
-    files = {name.partition("/")[2] for name in names}
-    if "constants.pkl" in files:
-        raise CheckpointError(
-            "this is a TorchScript archive (torch.jit.save), not a state dict.",
-            where=path.name,
-            hint="Save the weights alone: torch.save(torch.jit.load('in.pt').state_dict(), 'out.pt').",
-        )
-    if "data.pkl" not in files:
-        raise CheckpointError(
-            "this is a zip file, but not one that torch.save wrote (it holds no data.pkl).", where=path.name
-        )
-
-
-def _is_compressed(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
 
 
 def _is_safetensors(start: bytes) -> bool:
@@ -125,7 +178,7 @@ def _what_it_is(start: bytes) -> str:
 
 def _hint_for(start: bytes) -> str:
     if _LEGACY_MAGIC.startswith(start):
-        return _DOWNLOAD_AGAIN
+        return DOWNLOAD_AGAIN
     if start.startswith(b"version https://git-lfs"):
         return "Fetch the file itself: git lfs pull."
     if start.lstrip().startswith(b"<"):
@@ -141,35 +194,19 @@ def _is_text(start: bytes) -> bool:
     return all(char.isprintable() or char in "\r\n\t" for char in text)
 
 
-def _load_error(path: Path, container: Container, err: Exception) -> CheckpointError:
+def _load_error(path: Path, err: Exception) -> CheckpointError:
     """torch's error in one sentence that says what to do."""
     message = str(err)
-    if asked := _asked_for(path, container, message):
-        return _unsafe_error(path, asked)
+    if isinstance(err, MemoryError) or "allocate memory" in message:
+        return CheckpointError("there is not enough memory to read this file.", where=path.name)
+    if asked := re.findall(r"(?:Unsupported global: GLOBAL|unsupported GLOBAL) (\S+)", message):
+        return _unsafe_error(path, asked[:1])
     if isinstance(err, EOFError) or "unexpected EOF" in message:
-        return CheckpointError("this file is cut off.", where=path.name, hint=_DOWNLOAD_AGAIN)
-    if "Unsupported operand" in message:
-        return CheckpointError(
-            "this file was saved with a pickle protocol that torch's safe reader does not know; torch.save's own is 2.",
-            where=path.name,
-            hint=_SAVE_PLAIN,
-        )
+        return CheckpointError("this file is cut off.", where=path.name, hint=DOWNLOAD_AGAIN)
     detail = message.strip().rstrip(".").splitlines()[-1:] or [type(err).__name__]
     return CheckpointError(
-        f"this file is damaged, torch cannot read it: {detail[0]}.", where=path.name, hint=_DOWNLOAD_AGAIN
+        f"this file is damaged, torch cannot read it: {detail[0]:.300}.", where=path.name, hint=DOWNLOAD_AGAIN
     )
-
-
-def _asked_for(path: Path, container: Container, message: str) -> list[str]:
-    """Names of what the file wants imported beyond tensors; of a legacy file only the first, from the message."""
-    found = re.findall(r"(?:Unsupported global: GLOBAL|unsupported GLOBAL) (\S+)", message)
-    if not found or container != "zip":
-        return found[:1]
-    try:
-        with torch.serialization.safe_globals(_NUMPY_SCALARS):
-            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-        return found[:1]
 
 
 def _unsafe_error(path: Path, asked: list[str]) -> CheckpointError:
