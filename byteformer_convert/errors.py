@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def printable(text: str) -> str:
+    """Text that may go to a terminal: what a file's author chose (names, keys) could steer it otherwise."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+
+
 class ByteFormerConvertError(Exception):
     """Base of everything this package raises on purpose.
 
@@ -40,9 +47,9 @@ class ByteFormerConvertError(Exception):
 
     def __init__(self, message: str, *, where: str | Path | None = None, hint: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.where = None if where is None else str(where)
-        self.hint = hint
+        self.message = printable(message)
+        self.where = None if where is None else printable(str(where))
+        self.hint = None if hint is None else printable(hint)
 
     def __str__(self) -> str:
         text = self.message if self.where is None else f"{self.where}: {self.message}"

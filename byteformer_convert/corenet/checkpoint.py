@@ -165,8 +165,8 @@ def _no_state_dict(content: Mapping[Any, Any], where: str) -> CheckpointError:
     hint = _SAVE_STATE_DICT
     if nested:
         hint = (
-            f"Another tool than CoreNet wrote this. If its {nested[0]!r} are the weights, save them alone: "
-            f"torch.save(torch.load({where!r})[{nested[0]!r}], 'out.pt')."
+            f"Another tool than CoreNet wrote this. If its {nested[0]!r:.60} are the weights, save them alone: "
+            f"torch.save(torch.load({where!r})[{nested[0]!r:.60}], 'out.pt')."
         )
     return CheckpointError(
         f"it is no state dict and no training checkpoint of CoreNet: its keys are {names_list(list(content))}.",

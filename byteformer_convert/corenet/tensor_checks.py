@@ -11,6 +11,7 @@ import torch
 from byteformer_convert.errors import CheckpointError
 
 DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+LONGEST_NAME: Final = 120
 _SHOWN: Final = 5
 _COUNTED_AT_ONCE: Final = 1 << 22
 
@@ -19,15 +20,16 @@ def checked_tensors(state: Mapping[Any, Any], *, where: str) -> dict[str, torch.
     """The state dict with plain tensors, none of them copied.
 
     Raises:
-        CheckpointError: No entries; names that are not text; values that are not plain CPU tensors of fp16, bf16, fp32
-            or fp64; tensors without values; NaN or infinity. Every such entry is counted, the first few are named.
+        CheckpointError: No entries; names that are not text, or cannot be shown; values that are not plain CPU tensors
+            of fp16, bf16, fp32 or fp64; tensors without values; NaN or infinity. Every such entry is counted, the first
+            few are named.
     """
     if not state:
         raise CheckpointError("this state dict is empty.", where=where)
     problems: dict[str, list[str]] = {}
     for name, value in state.items():
         if problem := _problem(name, value):
-            problems.setdefault(problem[0], []).append(f"{name}{problem[1]}")
+            problems.setdefault(problem[0], []).append(f"{shown_name(name)}{problem[1]}")
     if problems:
         listed = "; ".join(f"{problem}: {names_list(names)}" for problem, names in problems.items())
         raise CheckpointError(f"it holds {listed}.", where=where)
@@ -37,13 +39,21 @@ def checked_tensors(state: Mapping[Any, Any], *, where: str) -> dict[str, torch.
 def names_list(names: Sequence[Any]) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(str, names[:_SHOWN])) + more
+    return ", ".join(shown_name(name) for name in names[:_SHOWN]) + more
+
+
+def shown_name(name: Any) -> str:
+    """A name that a file gives to something, cut short, in one line."""
+    text = ascii(name)[1:-1] if isinstance(name, str) and not name.isprintable() else str(name)
+    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
 
 
 def _problem(name: Any, value: Any) -> tuple[str, str] | None:
     """What is wrong with an entry, and a note to its name; None if nothing is."""
     if not isinstance(name, str):
         return "names that are not text", f" ({type(name).__name__})"
+    if not name.isprintable() or len(name) > LONGEST_NAME:
+        return "names that cannot be shown", ""
     if type(value) not in (torch.Tensor, torch.nn.Parameter):
         return "values that are not tensors", f" ({type(value).__name__})"
     for problem, found in _TENSOR_PROBLEMS:

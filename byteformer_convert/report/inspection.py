@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from byteformer_convert.errors import printable
 from byteformer_convert.report.tables import family_table, mismatch_table
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def draw_inspection(reporter: Reporter, inspection: Inspection) -> None:
         return
     if reporter.quiet:
         return
-    reporter.out.print(f"[bold]{escape(inspection.subject)}[/]", soft_wrap=True)
+    reporter.out.print(f"[bold]{escape(printable(inspection.subject))}[/]", soft_wrap=True)
     facts = Table.grid(padding=(0, 2))
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from byteformer_convert.errors import ByteFormerConvertError, MappingError, ParityError
+from byteformer_convert.errors import ByteFormerConvertError, MappingError, ParityError, printable
 from byteformer_convert.report.stream import Stream
 from byteformer_convert.report.tables import draw_parity, mismatch_table
 
@@ -88,7 +88,7 @@ class Reporter:
         """Sentences on stderr."""
         if not self.quiet:
             for note in notes:
-                self.err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+                self.err.print(f"[yellow]note:[/] {escape(printable(note))}", soft_wrap=True)
 
 
 def _console(stream: Stream) -> Console:
