@@ -338,7 +338,8 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         room = tokens % 2 if self.token_merging is not None else 0  # for the zero token that completes the last pair
         output = hidden_states.new_empty(batch, tokens + room, hidden)
         output[:, tokens:] = 0
-        transform = partial(self._transform, add=torch.Tensor.add_)  # in place: nobody else sees a branch's output
+        # In place: nobody else sees a branch's output.
+        transform = self._fused if self._can_fuse(hidden_states) else partial(self._transform, add=torch.Tensor.add_)
         # (batch, tokens, hidden) -> (batch, windows, window, hidden)
         source, target = (tensor[:, shift:end].unflatten(1, (-1, size)) for tensor in (hidden_states, output))
         for group in groups(batch, source.shape[1], max(GROUP_ENTRIES // (size * hidden), 1)):
@@ -357,6 +358,28 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         windows = add(self.drop_path(self.dropout(branch)), windows)
         branch = self.mlp(self.layernorm_after(windows))
         return add(self.drop_path(self.dropout(branch)), windows), attentions
+
+    def _can_fuse(self, hidden_states):
+        linears = [module for module in self.modules() if isinstance(module, nn.Linear)]
+        return (
+            can_fuse_linears(hidden_states)
+            and type(self.attention) is ByteFormerAttention
+            and type(self.mlp) is ByteFormerMLP
+            and type(self.mlp.activation) is nn.GELU
+            and all(is_plain(linear, nn.Linear) and linear.weight.dtype == hidden_states.dtype for linear in linears)
+            and not any(module.training for module in self.modules())
+        )
+
+    def _fused(self, windows):
+        """`_transform` with biases, GELU and residuals inside the matrix products: no pass over a tensor for them."""
+        attention, mlp = self.attention, self.mlp
+        normed = self.layernorm_before(windows)
+        projections = attention.q_proj, attention.k_proj, attention.v_proj
+        query, key, value = (attention._split_heads(fused_linear(proj, normed)) for proj in projections)
+        context = F.scaled_dot_product_attention(query, key, value, scale=attention.scaling)
+        windows = fused_linear(attention.o_proj, context.transpose(1, 2).flatten(2), residual=windows)
+        activated = fused_linear(mlp.fc1, self.layernorm_after(windows), activation="gelu")
+        return fused_linear(mlp.fc2, activated, residual=windows), None
 
     def _roll(self, hidden_states, lengths, backwards=False):
         if self.window_shift == 0:
@@ -409,6 +432,27 @@ def groups(batch, windows, most):
     for first_row in range(0, batch, rows):
         for first_window in range(0, windows, most):
             yield slice(first_row, first_row + rows), slice(first_window, first_window + most)
+
+
+def can_fuse_linears(hidden_states):
+    """Whether this torch has oneDNN's linear with what follows it, which torch.compile uses and torch.nn does not."""
+    operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    return (
+        hidden_states.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
+        and not torch.is_autocast_enabled("cpu")
+        and operator is not None
+        and {"default", "binary"} <= set(operator.overloads())
+    )
+
+
+def fused_linear(linear, hidden_states, activation="none", residual=None):
+    """`activation(linear(hidden_states))`, or `linear(hidden_states) + residual`, as one operation."""
+    operator, weight, bias = torch.ops.mkldnn._linear_pointwise, linear.weight, linear.bias
+    if residual is not None:
+        return operator.binary(hidden_states, residual, weight, bias, "add")
+    return operator(hidden_states, weight, bias, activation, [], "none")
 
 
 def byte_table(embeddings, kernel):

@@ -1,0 +1,137 @@
+"""The fused products of CPU inference: the numbers of the plain steps, and taken only where nobody is looking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from byteformer_convert.bundled import modeling_byteformer as modeling
+from byteformer_convert.bundled.modeling_byteformer import ByteFormerForImageClassification
+from tests.tolerances import Tolerance
+from tests.worlds import make_config, make_ids
+
+Model = ByteFormerForImageClassification
+
+pytestmark = pytest.mark.skipif(
+    not modeling.can_fuse_linears(torch.zeros(1)), reason="this torch has no oneDNN linear with what follows it"
+)
+
+
+def make_model(**changes: Any) -> Model:
+    torch.manual_seed(0)
+    return Model(make_config(**changes)).eval()
+
+
+@pytest.fixture
+def fused(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one entry with each fused product."""
+    calls: list[int] = []
+    original = modeling.fused_linear
+
+    def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        calls.append(1)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(modeling, "fused_linear", counted)
+    return calls
+
+
+@pytest.mark.parametrize("lengths", [(40,), (41, 41), (200,)])
+def test_the_fused_products_give_the_numbers_of_the_plain_steps(
+    lengths: tuple[int, ...], fused: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, ids = make_model(max_position_embeddings=200), make_ids(*lengths)
+    with torch.no_grad():
+        quick = model(ids).logits
+        assert fused
+        monkeypatch.setattr(modeling, "can_fuse_linears", lambda hidden_states: False)
+        plain = model(ids).logits
+    assert (quick - plain).abs().max() <= Tolerance().logits
+
+
+def test_the_input_of_a_layer_is_left_alone(fused: list[int]) -> None:
+    layer = make_model().byteformer.layers[0]
+    hidden_states = torch.randn(2, 17, layer.attention.q_proj.in_features)
+    before = hidden_states.clone()
+    with torch.inference_mode():
+        layer(hidden_states)
+    assert fused
+    assert torch.equal(hidden_states, before)
+
+
+def with_lora_like_child(model: Model) -> None:
+    class Doubled(nn.Linear):
+        def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(hidden_states)
+
+    linear = Doubled(*model.byteformer.layers[0].attention.q_proj.weight.shape)
+    model.byteformer.layers[0].attention.q_proj = linear
+
+
+def with_parametrization(model: Model) -> None:
+    for layer in model.byteformer.layers:
+        parametrizations.weight_norm(layer.mlp.fc1)
+
+
+def with_hook(model: Model) -> None:
+    for layer in model.byteformer.layers:
+        layer.mlp.fc2.register_forward_hook(lambda module, args, output: None)
+
+
+def with_dropout_left_on(model: Model) -> None:
+    for layer in model.byteformer.layers:
+        layer.dropout.train()
+
+
+def with_another_forward(model: Model) -> None:
+    for layer in model.byteformer.layers:
+        layer.attention.o_proj.forward = lambda hidden_states: 3 * hidden_states  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("change", [with_parametrization, with_hook, with_dropout_left_on, with_another_forward])
+def test_a_model_that_somebody_changed_goes_the_plain_way(change: Callable[[Model], None], fused: list[int]) -> None:
+    model = make_model()
+    change(model)
+    with torch.no_grad():
+        model(make_ids(40))
+    assert not fused
+
+
+def test_a_replaced_projection_is_called(fused: list[int]) -> None:
+    model, ids = make_model(), make_ids(40)
+    with_lora_like_child(model)
+    with torch.no_grad():
+        logits = model(ids).logits
+    assert fused  # the other layers
+    assert (logits - model(ids).logits).abs().max() <= Tolerance().logits  # with gradients: the plain steps
+
+
+@pytest.mark.parametrize(
+    "surroundings",
+    [
+        torch.enable_grad,
+        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        lambda: torch.backends.mkldnn.flags(False),
+    ],
+    ids=["gradients", "autocast", "without oneDNN"],
+)
+def test_gradients_autocast_and_a_torch_without_onednn_go_the_plain_way(
+    surroundings: Callable[[], Any], fused: list[int]
+) -> None:
+    model = make_model()
+    with torch.no_grad(), surroundings():
+        model(make_ids(40))
+    assert not fused
+
+
+@pytest.mark.parametrize("changes", [{"hidden_act": "swish"}, {}], ids=["another activation", "half precision"])
+def test_what_it_was_not_made_for_goes_the_plain_way(changes: dict[str, Any], fused: list[int]) -> None:
+    model = make_model(**changes)
+    with torch.no_grad():
+        (model if changes else model.to(torch.bfloat16))(make_ids(40))
+    assert not fused
