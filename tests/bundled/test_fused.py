@@ -126,6 +126,7 @@ def test_gradients_autocast_and_a_torch_without_onednn_go_the_plain_way(
     model = make_model()
     with torch.no_grad(), surroundings():
         model(make_ids(40))
+        model.byteformer.layers[0](torch.randn(1, 17, model.config.hidden_size))  # float32 under autocast, too
     assert not fused
 
 
