@@ -72,8 +72,11 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _refuse_converted(folder: Path) -> None:
+    path = folder / "config.json"
+    if not path.is_file():  # a pipe would be waited for
+        return
     try:
-        config = json.loads((folder / "config.json").read_bytes())
+        config = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return  # not this function's business: the options say what is wrong with a config.json
     if isinstance(config, Mapping) and config.get("model_type") == "byteformer":

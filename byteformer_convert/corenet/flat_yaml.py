@@ -14,11 +14,13 @@ from byteformer_convert.errors import OptionsError
 
 MAX_BYTES: Final = 4 * 2**20
 MAX_DEPTH: Final = 50
-MAX_NODES: Final = 200_000
+MAX_NODES: Final = 50_000
+MAX_DIGITS: Final = 1000
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _YAML: Final = "tag:yaml.org,2002:"
 _KEY_TAGS: Final = frozenset({f"{_YAML}str", f"{_YAML}merge", f"{_YAML}value"})
+_NUMBER_TAGS: Final = frozenset({f"{_YAML}int", f"{_YAML}float"})
 _PLAIN_TAGS: Final = _KEY_TAGS | {
     _YAML + name
     for name in ("null", "bool", "int", "float", "binary", "timestamp", "omap", "pairs", "set", "seq", "map")
@@ -115,6 +117,8 @@ def flatten(content: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
 
 def _read_text(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise OptionsError("this is a pipe or a device, and options are read more than once.", where=path.name)
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError as err:
@@ -190,10 +194,13 @@ def _check_tags(root: yaml.Node, source: str) -> None:
     for node in _unique_nodes(root):
         if node.tag not in _PLAIN_TAGS:
             raise OptionsError(
-                f"line {_line(node.start_mark)}: the tag {node.tag.replace(_YAML, '!!')} is not plain YAML. "
+                f"line {_line(node.start_mark)}: the tag {node.tag.replace(_YAML, '!!'):.100} is not plain YAML. "
                 "Such a tag can make a reader run code, so it is refused.",
                 where=source,
             )
+        # PyYAML's time for a number to the base of 60 (1:30:00) grows with the square of its length.
+        if node.tag in _NUMBER_TAGS and len(node.value) > MAX_DIGITS:
+            raise OptionsError(f"line {_line(node.start_mark)}: a number of {len(node.value):,} digits.", where=source)
 
 
 def _construct(root: yaml.Node, source: str) -> Any:
@@ -219,7 +226,8 @@ def _duplicates(node: yaml.MappingNode, parent: str, source: str) -> Iterator[st
             )
         dotted = f"{parent}.{key.value}" if parent else key.value
         if key.value in seen and key.tag != f"{_YAML}merge":
-            yield f"{dotted} stands in lines {seen[key.value]} and {line}; CoreNet takes the last, and so did this."
+            lines = f"{seen[key.value]} and {line}"
+            yield f"{dotted:.200} stands in lines {lines}; CoreNet takes the last, and so did this."
         seen[key.value] = line
         if isinstance(value, yaml.MappingNode):
             yield from _duplicates(value, parent if key.tag == f"{_YAML}merge" else dotted, source)
@@ -230,7 +238,7 @@ def _line(mark: Any) -> int:
 
 
 def _key_text(key: yaml.Node) -> str:
-    return str(key.value) if isinstance(key, yaml.ScalarNode) else "(a list or mapping)"
+    return f"{key.value:.100}" if isinstance(key, yaml.ScalarNode) else "(a list or mapping)"
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:

@@ -7,12 +7,20 @@ default *unchecked*, so a wrong type fails somewhere deep in torch, or silently 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 BYTEFORMER: Final = "model.classification.byteformer."
+
+
+# CoreNet has no such limits, but a machine has: a folder names each class, and a layer works on whole windows.
+LARGEST: Final = 2**31 - 1
+LARGEST_NUMBER: Final = sys.float_info.max
+MOST_CLASSES: Final = 1_000_000
+LARGEST_WINDOW: Final = 16_384
 
 
 class Size(NamedTuple):
@@ -120,6 +128,8 @@ def shown(value: Any) -> str:
 
 def _whole(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > LARGEST:
+            raise BadValue(f" The largest that can be converted is {LARGEST}.")
         return value
     if isinstance(value, float) and value.is_integer():
         raise BadValue(
@@ -130,7 +140,7 @@ def _whole(value: Any) -> int:
 
 def _number(value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if isinstance(value, float) and not math.isfinite(value):
+        if abs(value) > LARGEST_NUMBER or math.isnan(value):
             raise BadValue("")
         return float(value)
     raise BadValue(_text_advice(value))
@@ -190,6 +200,10 @@ def _at_least(minimum: int) -> Rule:
     return Rule(lambda value: bool(value >= minimum), f"CoreNet needs at least {minimum}.")
 
 
+def _between(minimum: int, maximum: int) -> Rule:
+    return Rule(lambda value: minimum <= value <= maximum, f"it must be at least {minimum} and at most {maximum}.")
+
+
 def _one_of(names: Mapping[str, Any] | tuple[str, ...]) -> Rule:
     return Rule(lambda value: value in names, f"CoreNet knows {', '.join(names)}.")
 
@@ -233,7 +247,7 @@ MODEL_OPTIONS: Final = (
     _byteformer("vocab_size", "whole", 257, _VOCABULARY),
     _byteformer("max_num_tokens", "whole", 10000, _at_least(1)),
     _byteformer("conv_kernel_size", "whole", 16, _KERNEL),
-    _byteformer("window_sizes", "wholes", (128,), _at_least(1)),
+    _byteformer("window_sizes", "wholes", (128,), _between(1, LARGEST_WINDOW)),
     _byteformer("window_shifts", "wholes", (0, 64) * 6),
     _byteformer("downsample", "truths", (True, True, *(False, True) * 4, False, False)),
     _byteformer("sinusoidal_pos_emb", "truth", False),
@@ -241,7 +255,7 @@ MODEL_OPTIONS: Final = (
     _byteformer("dropout", "number", 0.0, _PROBABILITY),
     _byteformer("stochastic_dropout", "number", 0.0, _PROBABILITY),
     _byteformer("padding_index", "whole", -1),
-    Option("model.classification.n_classes", "whole", 1000, _at_least(1), field="n_classes"),
+    Option("model.classification.n_classes", "whole", 1000, _between(1, MOST_CLASSES), field="n_classes"),
     Option("model.activation.name", "name", "relu", _one_of(ACTIVATIONS), field="activation"),
     Option("model.activation.neg_slope", "number", 0.1, field="neg_slope"),
     Option("ema.enable", "truth", False, field="ema_enable"),

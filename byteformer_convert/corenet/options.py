@@ -25,6 +25,7 @@ from byteformer_convert.corenet.overrides import nearest, read_overrides
 from byteformer_convert.errors import OptionsError
 
 Task = Literal["image", "audio"]
+_UNKNOWN_SHOWN: Final = 20  # looking for the nearest known key takes its time
 PER_LAYER: Final = ("window_sizes", "window_shifts", "downsample")
 
 
@@ -238,9 +239,12 @@ def _with_size(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unknown_keys(flat: Mapping[str, Any]) -> Iterator[str]:
     candidates = [key for key in ALL_OPTIONS if key.startswith(BYTEFORMER)]
-    for key in flat:
-        if key.startswith(BYTEFORMER) and key not in ALL_OPTIONS:
-            yield f"{key} is not an option of CoreNet, which ignores it{nearest(key, candidates)}."
+    unknown = [key for key in flat if key.startswith(BYTEFORMER) and key not in ALL_OPTIONS]
+    for key in unknown[:_UNKNOWN_SHOWN]:
+        yield f"{key:.100} is not an option of CoreNet, which ignores it{nearest(key, candidates)}."
+    if len(unknown) > _UNKNOWN_SHOWN:
+        more = len(unknown) - _UNKNOWN_SHOWN
+        yield f"{more} more keys of {BYTEFORMER}* are no options of CoreNet, which ignores them."
 
 
 def _listed(problems: Sequence[str]) -> str:

@@ -43,7 +43,7 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 def nearest(key: str, known: Iterable[str]) -> str:
     """The end of a sentence that names the known key most like this one; empty where none is alike."""
-    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(key[:100], list(known), n=1, cutoff=0.6)
     return f"; the nearest one is {near[0]}" if near else ""
 
 

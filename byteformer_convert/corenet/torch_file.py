@@ -139,14 +139,16 @@ def _asked_nothing(path: Path, result: Scan) -> Scan:
 
 def _read_start(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise CheckpointError(
+                "this is a pipe or a device, and a checkpoint is read more than once.", where=path.name
+            )
         with path.open("rb") as file:
             start = file.read(4096)
     except FileNotFoundError as err:
         raise CheckpointError("there is no such file.", where=path.name, hint=f"Looked for {path}.") from err
     except OSError as err:
         raise CheckpointError(f"this file cannot be read: {err.strerror}.", where=path.name) from err
-    if not path.is_file():
-        raise CheckpointError("this is a pipe or a device, and a checkpoint is read more than once.", where=path.name)
     if not start:
         raise CheckpointError("this file is empty (0 bytes).", where=path.name, hint=DOWNLOAD_AGAIN)
     return start

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hostile.replay import ROOT, Replay
 from tests.hostile.targets import TARGETS
+
+if TYPE_CHECKING:
+    from tests.hostile.replay import Replay
 
 CORPUS = Path(__file__).parent / "corpus"
 FILES = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
-
-
-@pytest.fixture(scope="module")
-def replay() -> Iterator[Replay]:
-    """One process for all inputs; its imports take seconds."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "PYTHONPATH": str(ROOT)}
-    process = Replay(environment)
-    yield process
-    process.close()
 
 
 def test_every_folder_of_the_corpus_is_a_targets() -> None:
