@@ -291,7 +291,7 @@ def _write_papers(
             published=None if request.published is None else published(request.published),
         )
     )
-    (folder / CARD_NAME).write_text(card, encoding="utf-8")
+    (folder / CARD_NAME).write_text(card, encoding="utf-8", errors="backslashreplace")  # a file may have any name
     files = record_files(folder)
     report["files"] = [file.to_dict() for file in files]
     write_json(folder / REPORT_NAME, report)

@@ -50,7 +50,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def json_bytes(content: Mapping[str, Any]) -> bytes:
     """As transformers writes its JSON files: two spaces, sorted keys, a newline at the end."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
+    return text.encode(errors="backslashreplace") + b"\n"  # of file names that are no text
 
 
 def bundled_code(task: str) -> dict[str, bytes]:

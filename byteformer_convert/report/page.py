@@ -53,7 +53,7 @@ def write_page(page: Page, path: Path) -> None:
         OutputError: It cannot be written.
     """
     with placed_files([path], force=True) as (staged,):
-        staged.write_text(page_html(page), encoding="utf-8")
+        staged.write_text(page_html(page), encoding="utf-8", errors="backslashreplace")
 
 
 def page_html(page: Page) -> str:
