@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from byteformer_convert.corenet.digest import sha256_of
 from byteformer_convert.corenet.state_dict import find_mismatches
 from byteformer_convert.errors import FolderError, MappingError, UsageError
 from byteformer_convert.mapping.trim import kept_rows
@@ -49,10 +50,11 @@ def fresh_process() -> FreshProcess:
 
 
 def read_checkpoint(weights: Path, weights_key: WeightsKey) -> Checkpoint:
-    """`corenet.checkpoint.load_checkpoint`, which needs torch."""
-    from byteformer_convert.corenet.checkpoint import load_checkpoint
+    """`corenet.checkpoint.load_checkpoint`, which needs torch: a file is hashed while that is imported."""
+    with sha256_of((weights,) if weights.is_file() else ()) as sha256:
+        from byteformer_convert.corenet.checkpoint import load_checkpoint
 
-    return load_checkpoint(weights, weights_key)
+        return load_checkpoint(weights, weights_key, sha256 if weights.is_file() else None)
 
 
 def check_fit(checkpoint: Checkpoint, options: CoreNetOptions, where: str) -> None:

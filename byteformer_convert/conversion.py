@@ -140,11 +140,11 @@ def convert(request: Request, say: Say = quietly) -> Conversion:
         tensors = mapped_weights(checkpoint, options, request.dtype)
         folder = stack.enter_context(staged_folder(request.output, force=request.force))
         say("Writing the folder")
-        _write_model(folder, tensors, options, labels, processor, request.max_shard_size)
+        written = _write_model(folder, tensors, options, labels, processor, request.max_shard_size)
         dtype = dtype_name(tensors)
         parity = _parity(folder, checkpoint, options, process, dtype, request, say)
         report = conversion_report(request, source, checkpoint, parity)
-        files = _write_papers(folder, report, options, tensors, parity, request)
+        files = _write_papers(folder, report, options, tensors, written, request)
     return Conversion(request.output, report, files, parity, _notes(options, source, checkpoint, parity))
 
 
@@ -239,11 +239,12 @@ def _write_model(
     labels: Sequence[str],
     processor: Mapping[str, Any],
     max_shard_size: str | None,
-) -> None:
+) -> tuple[FileRecord, ...]:
+    """Everything but the papers; returns the records of the weights."""
     write_json(folder / CONFIG_NAME, config_json(options, labels, dtype_name(tensors)))
     write_json(folder / PROCESSOR_NAME, processor)
     write_code(folder, options.task)
-    write_weights(folder, tensors, max_shard_size)
+    return write_weights(folder, tensors, max_shard_size)
 
 
 def _parity(
@@ -274,7 +275,7 @@ def _write_papers(
     report: dict[str, Any],
     options: CoreNetOptions,
     tensors: Mapping[str, Tensor],
-    parity: ParityReport,
+    written: Sequence[FileRecord],
     request: Request,
 ) -> tuple[FileRecord, ...]:
     """The card and the report, which lists every other file; returns the records of all."""
@@ -284,7 +285,7 @@ def _write_papers(
             name=Path(options.source).stem,
             options=options,
             parameters=parameters,
-            parity=parity.to_dict(),
+            parity=report["parity"],
             report=report,
             license=request.license,
             processor=processor_fields(options),
@@ -292,7 +293,7 @@ def _write_papers(
         )
     )
     (folder / CARD_NAME).write_text(card, encoding="utf-8", errors="backslashreplace")  # a file may have any name
-    files = record_files(folder)
+    files = record_files(folder, written)
     report["files"] = [file.to_dict() for file in files]
     write_json(folder / REPORT_NAME, report)
     return tuple(sorted((*files, file_record(folder / REPORT_NAME)), key=attrgetter("name")))

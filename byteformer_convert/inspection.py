@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from byteformer_convert.checking import read_checkpoint
 from byteformer_convert.corenet.options import load_options
 from byteformer_convert.corenet.state_dict import Mismatch, expected_shapes, find_mismatches, fold, layers_of
 from byteformer_convert.errors import FolderError, UsageError
@@ -101,7 +102,7 @@ def inspect(
     if config is None and weights is not None and weights.is_dir():
         config = weights
     options = None if config is None else load_options(config, overrides)
-    checkpoint = None if weights is None else _load(weights, weights_key)
+    checkpoint = None if weights is None else read_checkpoint(weights, weights_key)
     return _inspect_source(options, checkpoint)
 
 
@@ -134,12 +135,6 @@ def inspect_folder(folder: Path) -> Inspection:
         ),
     )
     return Inspection(folder.name, facts, None, _folder_families(shapes), (), ())
-
-
-def _load(weights: Path, weights_key: WeightsKey) -> Checkpoint:
-    from byteformer_convert.corenet.checkpoint import load_checkpoint
-
-    return load_checkpoint(weights, weights_key)
 
 
 def _inspect_source(options: CoreNetOptions | None, checkpoint: Checkpoint | None) -> Inspection:

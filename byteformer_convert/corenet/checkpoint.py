@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,6 +11,7 @@ from typing import Any, Final, Literal
 import torch
 
 from byteformer_convert.corenet.adapter_folder import read_folder, read_safetensors, weight_files
+from byteformer_convert.corenet.digest import sha256_of
 from byteformer_convert.corenet.tensor_checks import checked_tensors, names_list
 from byteformer_convert.corenet.torch_file import Container, identify, load_torch_file
 from byteformer_convert.errors import CheckpointError
@@ -86,7 +86,9 @@ class _Choice:
     training: Mapping[str, float] = field(default_factory=dict)
 
 
-def load_checkpoint(path: Path | str, weights_key: WeightsKey = "auto") -> Checkpoint:
+def load_checkpoint(
+    path: Path | str, weights_key: WeightsKey = "auto", sha256: Callable[[], str] | None = None
+) -> Checkpoint:
     """Reads a checkpoint without running anything it holds.
 
     Args:
@@ -94,6 +96,7 @@ def load_checkpoint(path: Path | str, weights_key: WeightsKey = "auto") -> Check
             Face adapter saved.
         weights_key: Which weights of a training checkpoint to take. `auto` takes the EMA weights where there are any,
             because those are what CoreNet evaluates; `model` and `ema` take those or fail.
+        sha256: Waits for the file's, where somebody is computing it already; None to compute it here.
 
     Raises:
         CheckpointError: Whatever makes the file unusable: missing, cut off, another format, unsafe to read, without the
@@ -107,7 +110,7 @@ def load_checkpoint(path: Path | str, weights_key: WeightsKey = "auto") -> Check
     return Checkpoint(
         path=path,
         size=sum(file.stat().st_size for file in source.files),
-        sha256=_sha256(source.files),
+        sha256=_sha256(source.files) if sha256 is None else sha256(),
         kind=choice.kind,
         container=source.container,
         weights=choice.weights,
@@ -116,6 +119,11 @@ def load_checkpoint(path: Path | str, weights_key: WeightsKey = "auto") -> Check
         tensors=tensors,
         training=choice.training,
     )
+
+
+def _sha256(files: tuple[Path, ...]) -> str:
+    with sha256_of(files) as sha256:
+        return sha256()
 
 
 def _read_folder(folder: Path) -> _Source:
@@ -190,15 +198,6 @@ def _without_prefix(tensors: dict[str, torch.Tensor]) -> tuple[dict[str, torch.T
         if all(name.startswith(prefix) for name in tensors):
             return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, prefix
     return tensors, ""
-
-
-def _sha256(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _noun(content: Any) -> str:

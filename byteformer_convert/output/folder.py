@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byteformer_convert.errors import UsageError
+from byteformer_convert.output.safetensors_file import write_safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,45 +64,32 @@ def write_code(folder: Path, task: str) -> None:
         (folder / name).write_bytes(content)
 
 
-def write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_size: str | None) -> None:
+def write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_size: str | None) -> tuple[FileRecord, ...]:
     """model.safetensors, or shards and their index.
 
     Tensors that are views of a memory-mapped checkpoint are written from there, not copied first.
 
     Args:
         folder: Where to.
-        tensors: Contiguous tensors by name.
+        tensors: Tensors of one dtype by name.
         max_shard_size: Such as `500MB`; None for one file.
+
+    Returns:
+        What was written but for the index, hashed on the way.
 
     Raises:
         UsageError: `max_shard_size` is not a size.
         OSError: The disk is full, or the like.
     """
     shards, index = _split(tensors, max_shard_size)
+    records = []
     for file_name, names in shards.items():
-        _save({name: tensors[name] for name in names}, folder / file_name)
+        path = folder / file_name
+        sha256 = write_safetensors(path, {name: tensors[name] for name in names})
+        records.append(FileRecord(file_name, path.stat().st_size, sha256))
     if index is not None:
         write_json(folder / INDEX_NAME, index)
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    try:
-        # One key alone: safetensors orders several by chance. Older loaders ask for this one.
-        save_file(dict(tensors), path, metadata={"format": "pt"})
-    except SafetensorError as error:  # a full disk comes as one of these, its errno in the text
-        code = re.search(r"os error (\d+)", str(error))
-        number = int(code[1]) if code else errno.EIO
-        raise OSError(number, os.strerror(number), str(path)) from error
-    path.chmod(0o666 & ~_umask())  # safetensors lets nobody else read it
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # there is no way to ask without setting it
-    os.umask(mask)
-    return mask
+    return tuple(records)
 
 
 def _split(tensors: Mapping[str, Tensor], limit: str | None) -> tuple[dict[str, list[str]], dict[str, Any] | None]:
@@ -160,9 +145,11 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def record_files(folder: Path) -> tuple[FileRecord, ...]:
-    """Every file in the folder, by name."""
-    return tuple(file_record(path) for path in sorted(folder.iterdir()) if path.is_file())
+def record_files(folder: Path, known: Iterable[FileRecord] = ()) -> tuple[FileRecord, ...]:
+    """Every file in the folder, by name; those that are known already are not read again."""
+    records = {record.name: record for record in known}
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    return tuple(records.get(path.name) or file_record(path) for path in paths)
 
 
 def file_record(path: Path) -> FileRecord:

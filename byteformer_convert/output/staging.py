@@ -132,10 +132,24 @@ def _write_through(folder: Path) -> None:
 def _sync(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in CANNOT_SYNC:
+            raise
+    else:
         try:
-            os.fsync(descriptor)
+            sync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sync(descriptor: int) -> None:
+    """Brings a file or folder to the disk, on file systems that can.
+
+    Raises:
+        OSError: The disk is full or broken. That is told once: what is caught here is not told at the next call.
+    """
+    try:
+        os.fsync(descriptor)
     except OSError as error:
         if error.errno not in CANNOT_SYNC:
             raise
