@@ -109,13 +109,12 @@ class _Check:
         self.inputs = {case.name: torch.from_numpy(case.ids) for case in self.plan.cases}
         self.stored = {name: tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}
         self.reference = build_reference(self.stored, options)
-        self.exact = build_reference(self.stored, options).double()
 
     def run(self, *, detailed: bool = False) -> ParityReport:
         auto_class = AUTO_CLASSES[self.options.task]
         answer = self.process.start_logits(self.folder, self.inputs, auto_class=auto_class)
         wanted = {name: self.reference(ids) for name, ids in self.inputs.items()}
-        exact = {name: self.exact(ids) for name, ids in self.inputs.items()}
+        exact = logits_in_float64(self.reference, self.inputs)
         found = answer()
         cases = tuple(
             compare_logits(
@@ -147,7 +146,8 @@ class _Check:
         )
 
     def _stage_in_float64(self, stage: str, value: Tensor) -> Tensor:
-        return self.exact.run_stage(stage, value.double() if value.is_floating_point() else value)
+        with self.reference.in_float64(stage) as run:
+            return run(value.double() if value.is_floating_point() else value)
 
     def _dtype_effect(self, wanted: Mapping[str, Tensor], auto_class: str) -> float:
         found = self.process.start_logits(self.folder, self.inputs, auto_class=auto_class, dtype=self.dtype)()
@@ -159,6 +159,15 @@ def build_reference(tensors: Mapping[str, Tensor], options: CoreNetOptions) -> C
     rows = tensors["pos_embed.pos_embed.pos_embed"].shape[-2]
     arguments = {name: getattr(options, name) for name in REFERENCE_OPTIONS} | {"max_num_tokens": rows}
     return CoreNetByteFormer.from_state_dict(tensors, **arguments)
+
+
+def logits_in_float64(reference: CoreNetByteFormer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The reference's logits in float64 by name, all inputs through one stage after the other."""
+    hidden = dict(inputs)
+    for stage in reference.stage_functions():
+        with reference.in_float64(stage) as run:
+            hidden = {name: run(value) for name, value in hidden.items()}
+    return hidden
 
 
 def compare_logits(

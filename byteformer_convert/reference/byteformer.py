@@ -11,6 +11,7 @@ after what it does, and its docstring names the place in CoreNet.
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
@@ -18,10 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PADDING_ID = -1  # ByteFormer.get_backbone_inputs compares with this number, whatever the padding_index option says.
 TOKENS_PER_MERGE = 2
+
+# The modules of the stages that are not named after one.
+STAGE_MODULES = {"embeddings": ("embeddings", "token_reduction_net", "pos_embed"), "logits": ("classifier",)}
 
 Choice = TypeVar("Choice")
 
@@ -424,6 +428,27 @@ class CoreNetByteFormer(nn.Module):
             KeyError: No stage has that name.
         """
         return self.stage_functions()[name](hidden)
+
+    @contextmanager
+    def in_float64(self, name: str) -> Iterator[Callable[[Tensor], Tensor]]:
+        """One stage alone with its weights in float64; in float32 again after the block.
+
+        For measuring the noise floor of float32: all stages at once would take twice the checkpoint's memory.
+
+        Raises:
+            KeyError: No stage has that name.
+        """
+        stage = self.stage_functions()[name]
+        modules = [self.get_submodule(path) for path in STAGE_MODULES.get(name, (name,))]
+        tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+        floats = [tensor.data for tensor in tensors]
+        for tensor in tensors:
+            tensor.data = tensor.data.double()
+        try:
+            yield stage
+        finally:
+            for tensor, value in zip(tensors, floats, strict=True):
+                tensor.data = value
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embedding, byte convolution and positions: (batch, bytes) -> (batch, tokens, channels)."""

@@ -279,6 +279,18 @@ def test_a_stage_alone_does_what_it_does_in_the_whole() -> None:
         hidden = output
 
 
+def test_stages_one_by_one_in_float64_are_the_whole_in_float64() -> None:
+    model, exact = make_reference(sinusoidal_pos_emb=True), make_reference(sinusoidal_pos_emb=True).double()
+    hidden = ids = make_ids(30, 17)
+    before = model(ids)
+    for name in model.stage_functions():
+        with model.in_float64(name) as stage:
+            hidden = stage(hidden)
+    assert hidden.dtype == torch.float64
+    assert torch.equal(hidden, exact(ids))
+    assert torch.equal(model(ids), before)
+
+
 def test_an_unknown_stage_is_a_key_error() -> None:
     with pytest.raises(KeyError, match=r"transformer\.2"):
         make_reference().run_stage("transformer.2", torch.rand(1, 4, 8))
