@@ -154,6 +154,8 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         node: yaml.Node | None = yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as err:
         raise OptionsError(_syntax_sentence(err), where=source) from err
+    except UnicodeEncodeError as err:  # bytes on the command line that are no text
+        raise OptionsError("this is not text in UTF-8.", where=source) from err
     return node
 
 
