@@ -33,8 +33,8 @@ _TENSORS: Final = frozenset(
 )  # fmt: skip
 _CALLABLE: Final = _TENSORS | {
     "collections.OrderedDict", "torch._tensor._rebuild_from_type_v2", "torch.serialization._get_layout", "torch.Size",
-    "torch.device", "torch.nn.parameter.Parameter", "builtins.complex", "_codecs.encode", "numpy.dtype",
-    "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
+    "torch.device", "torch.nn.parameter.Parameter", "builtins.complex", "__builtin__.complex", "_codecs.encode",
+    "numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
 }  # fmt: skip
 _BUILT: Final = frozenset({"collections.OrderedDict", "numpy.dtype"})
 _ITEM_BYTES: Final[Mapping[str, int]] = {

@@ -12,6 +12,7 @@ from byteformer_convert.errors import CheckpointError
 
 DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LONGEST_NAME: Final = 120
+MOST_TENSORS: Final = 2000  # no ByteFormer of CoreNet has more than 519; each one more is looked at, compared and drawn
 _SHOWN: Final = 5
 _COUNTED_AT_ONCE: Final = 1 << 22
 
@@ -20,12 +21,17 @@ def checked_tensors(state: Mapping[Any, Any], *, where: str) -> dict[str, torch.
     """The state dict with plain tensors, none of them copied.
 
     Raises:
-        CheckpointError: No entries; names that are not text, or cannot be shown; values that are not plain CPU tensors
-            of fp16, bf16, fp32 or fp64; tensors without values; NaN or infinity. Every such entry is counted, the first
-            few are named.
+        CheckpointError: No entries, or too many; names that are not text, or cannot be shown; values that are not plain
+            CPU tensors of fp16, bf16, fp32 or fp64; tensors without values; NaN or infinity. Every such entry is
+            counted, the first few are named.
     """
     if not state:
         raise CheckpointError("this state dict is empty.", where=where)
+    if len(state) > MOST_TENSORS:
+        raise CheckpointError(
+            f"this state dict has {len(state):,} entries, and no ByteFormer has more than {MOST_TENSORS:,}.",
+            where=where,
+        )
     problems: dict[str, list[str]] = {}
     for name, value in state.items():
         if problem := _problem(name, value):

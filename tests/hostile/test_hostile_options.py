@@ -55,6 +55,15 @@ def test_any_value_of_any_option_is_used_or_refused_by_name() -> None:
     assert longest < 4000
 
 
+@pytest.mark.parametrize(
+    "number", ["9" * 2000, "1" + ":30" * 2000, "0" + "7" * 2000, "1." + "0" * 2000, "1" + "_" * 2000]
+)
+def test_a_long_number_is_refused_before_it_is_converted(tmp_path: Path, number: str) -> None:
+    (tmp_path / "x.yaml").write_text(f"a: {number}")
+    with pytest.raises(OptionsError, match="a number of"):
+        load_options(tmp_path / "x.yaml")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
 def test_a_device_or_a_folder_is_no_yaml(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
