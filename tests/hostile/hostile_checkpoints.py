@@ -127,14 +127,14 @@ def memory_bombs() -> Iterator[tuple[str, bytes]]:
 
 def time_bombs() -> Iterator[tuple[str, bytes]]:
     """A few bytes that keep a reader busy for ever, or overflow its stack."""
-    yield "key that is hashed for ever", zip_with(b"\x80\x02}" + bomb(60) + b"K\x01s.")
-    yield "value of many values", zip_with(b"\x80\x02}K\x01" + bomb(60) + b"s.")
-    yield "dtype that is hashed for ever", zip_with(called("numpy", "dtype", bomb(60) + b"\x85"))
-    yield "layout hashed for ever", zip_with(called("torch.serialization", "_get_layout", bomb(60) + b"\x85"))
-    yield "set hashed for ever", zip_with(called("builtins", "set", b"]" + bomb(60) + b"a\x85"))
-    yield "counter", zip_with(called("collections", "Counter", b"]" + bomb(60) + b"a\x85"))
-    yield "ordered dict", zip_with(called("collections", "OrderedDict", b"]" + bomb(60) + b"K\x01\x86a\x85"))
-    yield "legacy key hashed for ever", LEGACY_START + b"\x80\x02}." + b"\x80\x02]" + bomb(60) + b"a."
+    yield "key that is hashed for ever", zip_with(b"\x80\x02}" + bomb(45) + b"K\x01s.")
+    yield "value of many values", zip_with(b"\x80\x02}K\x01" + bomb(45) + b"s.")
+    yield "dtype that is hashed for ever", zip_with(called("numpy", "dtype", bomb(45) + b"\x85"))
+    yield "layout hashed for ever", zip_with(called("torch.serialization", "_get_layout", bomb(45) + b"\x85"))
+    yield "set hashed for ever", zip_with(called("builtins", "set", b"]" + bomb(45) + b"a\x85"))
+    yield "counter", zip_with(called("collections", "Counter", b"]" + bomb(45) + b"a\x85"))
+    yield "ordered dict", zip_with(called("collections", "OrderedDict", b"]" + bomb(45) + b"K\x01\x86a\x85"))
+    yield "legacy key hashed for ever", LEGACY_START + b"\x80\x02}." + b"\x80\x02]" + bomb(45) + b"a."
     yield "deep key", zip_with(b"\x80\x02})" + b"\x85" * 500_000 + b"K\x01s.")
     yield "deep lists", zip_with(b"\x80\x02" + b"]" * 500_000 + b"a" * 499_999 + b".")
     yield "deep dicts", zip_with(b"\x80\x02" + b"}K\x01" * 300_000 + b"K\x01" + b"s" * 300_000 + b".")
