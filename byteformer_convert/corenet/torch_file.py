@@ -106,7 +106,7 @@ def _zip_claims(path: Path, file: BinaryIO, found: TorchZip) -> list[str]:
     reader = torch._C.PyTorchFileReader(file)  # what torch.load asks, so that both see the same pickle
     result = _asked_nothing(path, scan(io.BytesIO(reader.get_record("data.pkl"))))
     sizes = dict(found.sizes)
-    if found.packed:  # here torch believes the pickle, and would hand out memory beyond what was unpacked
+    if found.packed:  # not every torch compares what was unpacked with what the pickle takes it to be
         sizes = {f"data/{key}": len(reader.get_record(f"data/{key}")) for key in result.claims}
     return [key for key, claimed in result.claims.items() if claimed > sizes.get(f"data/{key}", 0)]
 

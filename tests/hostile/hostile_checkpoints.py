@@ -120,7 +120,10 @@ def memory_bombs() -> Iterator[tuple[str, bytes]]:
     yield "number length legacy", LEGACY_START + b"\x80\x02\x8b\xff\xff\xff\x7fa."
     yield "memo index", zip_with(b"\x80\x02}r\xff\xff\xff\xff.")
     yield "tar length legacy", _tar_and_legacy()
-    yield "packed zeros", zip_with(tensor(b"K\x04\x85", b"K\x01\x85"), data=bytes(1 << 27), how=8)
+    yield (
+        "packed zeros",
+        zip_with(tensor(b"K\x04\x85", b"K\x01\x85", count=b"J\x00\x00\x00\x02"), data=bytes(1 << 27), how=8),
+    )
     yield "claimed size", _with_sizes(zip_with(tensor(b"K\x04\x85", b"K\x01\x85"), how=8), 0x7FFFFFFF)
     yield "claimed size stored", _with_sizes(zip_with(tensor(b"K\x04\x85", b"K\x01\x85")), 0x7FFFFFFF)
 
