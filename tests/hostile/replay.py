@@ -20,7 +20,7 @@ from typing import IO, Any
 from tests.hostile.attempt import Finding, Target, attempt
 
 ROOT = Path(__file__).resolve().parents[2]
-LONGEST_WAIT = 300  # seconds, after which a process that hangs where no signal reaches it is ended
+LONGEST_WAIT = 120  # seconds, after which a process that hangs where no signal reaches it is ended
 
 
 @contextmanager
