@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,17 +195,21 @@ def test_an_interrupted_batch_cleans_up_and_reports(work: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_costs_its_entry_alone(work: Path) -> None:
+def test_a_process_that_is_killed_costs_its_entry_alone(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(settings(work))
+    connect = worker._running
+
+    def connect_and_kill() -> Any:
+        connection = connect()
+        assert worker.process is not None
+        os.kill(worker.process.pid or 0, signal.SIGKILL)
+        return connection
+
     try:
         assert worker.convert(entry(work, "one")).status == "converted"
-        assert worker.process is not None
-        os.mkfifo(work / "pipe.yaml")  # whoever reads it waits for a writer, and the writer for a reader
-        with ThreadPoolExecutor(1) as threads:
-            answer = threads.submit(worker.convert, replace(entry(work, "two"), config=work / "pipe.yaml"))
-            with (work / "pipe.yaml").open("wb"):
-                os.kill(worker.process.pid or 0, signal.SIGKILL)
-                lost = answer.result()
+        with monkeypatch.context() as patched:
+            patched.setattr(worker, "_running", connect_and_kill)
+            lost = worker.convert(entry(work, "two"))
         assert lost.exit_code == 1
         assert "was killed by SIGKILL" in str(lost.error)
         assert "fewer --jobs" in str(lost.error)
