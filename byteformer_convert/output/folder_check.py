@@ -20,6 +20,7 @@ from byteformer_convert.output.folder import (
     FileRecord,
     file_record,
 )
+from byteformer_convert.output.plain_file import read_plain
 from byteformer_convert.output.staging import REPORT_NAME
 
 REQUIRED = (CONFIG_NAME, PROCESSOR_NAME, CARD_NAME, *MODEL_CODE, BATCH_CODE)
@@ -85,7 +86,7 @@ def parity_gap(report: Mapping[str, Any]) -> str | None:
 def _read_report(folder: Path) -> dict[str, Any] | str:
     """The report, or what is wrong with it."""
     try:
-        content = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
+        content = json.loads(read_plain(folder / REPORT_NAME).decode())
     except FileNotFoundError:
         return f"{REPORT_NAME} is missing"
     except (OSError, ValueError, RecursionError) as error:
@@ -97,7 +98,7 @@ def _listed(rows: Any) -> dict[str, FileRecord] | str:
     """The listed files by name, or what is wrong with the list."""
     try:
         records = [FileRecord(str(row["name"]), int(row["size"]), str(row["sha256"])) for row in rows]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return f"{REPORT_NAME} does not list the folder's files"
     if outside := [record.name for record in records if Path(record.name).name != record.name]:
         return f"{REPORT_NAME} lists {outside[0]!r}, which is not a file of the folder itself"
