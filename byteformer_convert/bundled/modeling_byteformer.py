@@ -440,7 +440,7 @@ def can_fuse_linears(hidden_states):
     return (
         hidden_states.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")
         and operator is not None
         and {"default", "binary"} <= set(operator.overloads())
