@@ -22,6 +22,7 @@ from .configuration_byteformer import ByteFormerConfig
 PADDING = -1  # how a caller marks padding; the padding row of the embedding, vocab_size - 1, means the same
 BYTE_VALUES = 256
 GROUP_ENTRIES = 2048 * 192  # tokens x channels that go through a whole layer at once on a CPU: they stay in its cache
+PACKED_ENTRIES = 2**21  # of a layer's weights at most: in larger ones packing gains less than the memory is worth
 
 ACTIVATION_LAYERS = {
     "gelu": nn.GELU,
@@ -54,6 +55,35 @@ class ByteFormerModelOutput(ModelOutput):
     hidden_states: tuple | None = None
     attentions: tuple | None = None
     token_mask: torch.LongTensor | None = None
+
+
+class MadeOfWeights:
+    """Something made of weights, for as long as those have the values that it was made of.
+
+    The values are looked at each time: a version counter misses what is written through `.data`, as PEFT merges.
+    """
+
+    def __init__(self):
+        self._kept = None
+
+    def get(self, weights, make):
+        """`make(*weights)`, or what that gave the last time."""
+        kept = self._kept  # read and written at once: other threads may be here
+        if kept is None or not all(map(have_same_values, kept[0], weights)):
+            kept = self._kept = tuple(weight.detach().clone() for weight in weights), make(*weights)
+        return kept[1]
+
+    def drop(self):
+        """Forgets it, and its memory."""
+        self._kept = None
+
+    def __getstate__(self):
+        return {"_kept": None}  # neither pickled nor copied
+
+
+def have_same_values(left, right):
+    """Also of tensors of unlike dtype, which are not the same."""
+    return left.dtype == right.dtype and torch.equal(left, right)
 
 
 class ByteFormerLayerNorm(nn.LayerNorm):
@@ -144,8 +174,7 @@ class ByteFormerEmbeddings(nn.Module):
         else:
             self.position_embeddings = nn.Parameter(torch.empty(config.max_position_embeddings, hidden_size))
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-        self._table = None
+        self._table = MadeOfWeights()
 
     def forward(self, input_ids):
         """(batch, bytes) ids without -1 -> (batch, tokens, hidden)."""
@@ -174,24 +203,15 @@ class ByteFormerEmbeddings(nn.Module):
         return tokens.view(*rows.shape[:2], -1).to(self.projection.weight.dtype)
 
     def _byte_table(self):
-        """(kernel x vocab, hidden) in float32: what byte v at place j adds to a token. Kept for as long as the weights
-        have the values that it was made from; looking at those costs less than a version counter that .data passes by.
-        """
+        """(kernel x vocab, hidden) in float32: what byte v at place j adds to a token."""
         weights = self.byte_embeddings.weight, self.projection.weight
-        if (
-            torch.compiler.is_compiling() or weights[0].device.type != "cpu"
-        ):  # there, comparing costs more than it saves
-            return byte_table(*weights)
-        if self._table is None or not all(map(torch.equal, self._table[0], weights)):
-            self._table = tuple(weight.detach().clone() for weight in weights), byte_table(*weights)
-        return self._table[1]
+        if torch.compiler.is_compiling() or weights[0].device.type != "cpu":
+            return byte_table(*weights)  # there, comparing costs more than it saves
+        return self._table.get(weights, byte_table)
 
     def train(self, mode=True):
-        self._table = None
+        self._table.drop()
         return super().train(mode)
-
-    def __getstate__(self):
-        return self.__dict__ | {"_table": None}  # neither pickled nor copied
 
 
 class ByteFormerAttention(nn.Module):
@@ -283,6 +303,7 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.drop_path = ByteFormerDropPath(drop_path_rate(config, layer_index))
         self.token_merging = ByteFormerTokenMerging(config) if config.downsample[layer_index] else None
+        self._packed = MadeOfWeights()
 
     def forward(self, hidden_states, lengths=None, output_attentions=False):
         """One layer: attention and feed-forward network over the windows, then the merge.
@@ -334,15 +355,18 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         """The same without a roll: windows that do not wrap around are views; few at a time go through the layer."""
         batch, tokens, hidden = hidden_states.shape
         size, shift = self.window_size, self.window_shift
-        end = shift + (tokens - shift) // size * size  # of the last window that neither wraps around nor is filled up
+        most = max(GROUP_ENTRIES // (size * hidden), 1)
+        whole = (tokens - shift) // size  # windows that neither wrap around nor are filled up
+        if batch * (whole + 1) <= most:
+            whole = 0  # one group, with the last window: a copy costs less than a second group
+        end = shift + whole * size
         room = tokens % 2 if self.token_merging is not None else 0  # for the zero token that completes the last pair
         output = hidden_states.new_empty(batch, tokens + room, hidden)
         output[:, tokens:] = 0
-        # In place: nobody else sees a branch's output.
-        transform = self._fused if self._can_fuse(hidden_states) else partial(self._transform, add=torch.Tensor.add_)
+        transform = self._transform_of(hidden_states, packed=batch * whole > most)
         # (batch, tokens, hidden) -> (batch, windows, window, hidden)
-        source, target = (tensor[:, shift:end].unflatten(1, (-1, size)) for tensor in (hidden_states, output))
-        for group in groups(batch, source.shape[1], max(GROUP_ENTRIES // (size * hidden), 1)):
+        source, target = (tensor[:, shift:end].unflatten(1, (whole, size)) for tensor in (hidden_states, output))
+        for group in groups(batch, whole, most):
             target[group] = transform(source[group].flatten(0, 1))[0].view_as(source[group])
         if end - shift < tokens:
             filling = -tokens % size
@@ -352,6 +376,17 @@ class ByteFormerLayer(GradientCheckpointingLayer):
             output[:, end:tokens] = rest[:, : tokens - end]
             output[:, :shift] = rest[:, rest.shape[1] - shift :]
         return output
+
+    def _transform_of(self, hidden_states, packed):
+        """The fastest of the functions that do what `_transform` does to these windows."""
+        if not self._can_fuse(hidden_states):
+            return partial(self._transform, add=torch.Tensor.add_)  # in place: nobody else sees a branch's output
+        linears = self.attention.q_proj, self.attention.k_proj, self.attention.v_proj, self.attention.o_proj
+        linears += self.mlp.fc1, self.mlp.fc2
+        weights = tuple(linear.weight for linear in linears)
+        if packed and can_pack_weights() and sum(weight.numel() for weight in weights) <= PACKED_ENTRIES:
+            weights = self._packed.get(weights, pack_weights)
+        return partial(self._fused, dict(zip(linears, weights, strict=True)))
 
     def _transform(self, windows, mask=None, output_attentions=False, add=torch.add):
         branch, attentions = self.attention(self.layernorm_before(windows), mask, output_attentions)
@@ -370,16 +405,20 @@ class ByteFormerLayer(GradientCheckpointingLayer):
             and not any(module.training for module in self.modules())
         )
 
-    def _fused(self, windows):
+    def _fused(self, weights, windows):
         """`_transform` with biases, GELU and residuals inside the matrix products: no pass over a tensor for them."""
-        attention, mlp = self.attention, self.mlp
+        attention, mlp, linear = self.attention, self.mlp, partial(fused_linear, weights)
         normed = self.layernorm_before(windows)
         projections = attention.q_proj, attention.k_proj, attention.v_proj
-        query, key, value = (attention._split_heads(fused_linear(proj, normed)) for proj in projections)
+        query, key, value = (attention._split_heads(linear(projection, normed)) for projection in projections)
         context = F.scaled_dot_product_attention(query, key, value, scale=attention.scaling)
-        windows = fused_linear(attention.o_proj, context.transpose(1, 2).flatten(2), residual=windows)
-        activated = fused_linear(mlp.fc1, self.layernorm_after(windows), activation="gelu")
-        return fused_linear(mlp.fc2, activated, residual=windows), None
+        windows = linear(attention.o_proj, context.transpose(1, 2).flatten(2), residual=windows)
+        activated = linear(mlp.fc1, self.layernorm_after(windows), activation="gelu")
+        return linear(mlp.fc2, activated, residual=windows), None
+
+    def train(self, mode=True):
+        self._packed.drop()
+        return super().train(mode)
 
     def _roll(self, hidden_states, lengths, backwards=False):
         if self.window_shift == 0:
@@ -447,12 +486,30 @@ def can_fuse_linears(hidden_states):
     )
 
 
-def fused_linear(linear, hidden_states, activation="none", residual=None):
-    """`activation(linear(hidden_states))`, or `linear(hidden_states) + residual`, as one operation."""
-    operator, weight, bias = torch.ops.mkldnn._linear_pointwise, linear.weight, linear.bias
+def fused_linear(weights, linear, hidden_states, activation="none", residual=None):
+    """`activation(linear(hidden_states))`, or `linear(hidden_states) + residual`, as one operation.
+
+    Args:
+        weights: The weight of each linear layer, as it is or packed.
+        linear: The layer.
+        hidden_states: (..., its inputs).
+        activation: `none` or `gelu`.
+        residual: (..., its outputs), or None.
+    """
+    operator, weight, bias = torch.ops.mkldnn._linear_pointwise, weights[linear], linear.bias
     if residual is not None:
         return operator.binary(hidden_states, residual, weight, bias, "add")
     return operator(hidden_states, weight, bias, activation, [], "none")
+
+
+def can_pack_weights():
+    """Whether this torch lets oneDNN lay weights out as its matrix products like them best."""
+    return hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+
+
+def pack_weights(*weights):
+    """The same weights in oneDNN's own layout; only `fused_linear` can read it."""
+    return tuple(torch.ops.mkldnn._reorder_linear_weight(weight.detach(), 2048) for weight in weights)
 
 
 def byte_table(embeddings, kernel):
