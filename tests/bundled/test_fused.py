@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -136,3 +138,86 @@ def test_what_it_was_not_made_for_goes_the_plain_way(changes: dict[str, Any], fu
     with torch.no_grad():
         (model if changes else model.to(torch.bfloat16))(make_ids(40))
     assert not fused
+
+
+SMALL_GROUPS = 4 * 32  # four windows: one group alone is never packed
+
+
+@pytest.fixture
+def packed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one entry each time that a layer's weights are packed; groups are small, so that they are."""
+    if not modeling.can_pack_weights():
+        pytest.skip("this torch does not pack weights")
+    made: list[int] = []
+    original = modeling.pack_weights
+
+    def counted(*weights: torch.Tensor) -> Any:
+        made.append(len(weights))
+        return original(*weights)
+
+    monkeypatch.setattr(modeling, "pack_weights", counted)
+    monkeypatch.setattr(modeling, "GROUP_ENTRIES", SMALL_GROUPS)
+    return made
+
+
+def logits_of(model: Model, ids: torch.Tensor, *, packing: bool = True) -> torch.Tensor:
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        if not packing:
+            patch.setattr(modeling, "can_pack_weights", lambda: False)
+        return model(ids).logits
+
+
+def test_packed_weights_give_the_numbers_of_plain_ones_and_are_made_once(packed: list[int]) -> None:
+    model, ids = make_model(max_position_embeddings=200), make_ids(200, 150)
+    plain = logits_of(model, ids, packing=False)
+    assert not packed
+    assert (logits_of(model, ids) - plain).abs().max() <= Tolerance().logits
+    made = len(packed)
+    assert made
+    logits_of(model, ids)
+    assert len(packed) == made
+
+
+def multiply_in_place(linear: nn.Linear) -> None:
+    linear.weight.mul_(-2)
+
+
+def multiply_through_data(linear: nn.Linear) -> None:
+    linear.weight.data *= -2
+
+
+def replace_data(linear: nn.Linear) -> None:
+    linear.weight.data = linear.weight.data * -2
+
+
+@pytest.mark.parametrize("change", [multiply_in_place, multiply_through_data, replace_data])
+@pytest.mark.parametrize("name", ["attention.q_proj", "attention.o_proj", "mlp.fc1", "mlp.fc2"])
+def test_weights_that_change_are_packed_again(
+    name: str, change: Callable[[nn.Linear], None], packed: list[int]
+) -> None:
+    model, ids = make_model(max_position_embeddings=200), make_ids(200)
+    before = logits_of(model, ids)
+    with torch.no_grad():
+        change(model.byteformer.layers[0].get_submodule(name))  # type: ignore[arg-type]
+    after = logits_of(model, ids)
+    assert (after - before).abs().max() > 10 * Tolerance().logits
+    assert (after - logits_of(model, ids, packing=False)).abs().max() <= Tolerance().logits
+
+
+def test_packed_weights_are_dropped_by_training_and_neither_copied_nor_saved(packed: list[int]) -> None:
+    model, ids = make_model(max_position_embeddings=200), make_ids(200)
+    names = set(model.state_dict())
+    logits_of(model, ids)
+    layer = model.byteformer.layers[0]
+    assert layer._packed._kept is not None
+    assert set(model.state_dict()) == names
+    assert copy.deepcopy(layer)._packed._kept is None
+    assert pickle.loads(pickle.dumps(layer))._packed._kept is None
+    model.train()
+    assert layer._packed._kept is None
+
+
+def test_large_layers_are_not_kept_twice(packed: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modeling, "PACKED_ENTRIES", 10)
+    logits_of(make_model(max_position_embeddings=200), make_ids(200))
+    assert not packed
