@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from byteformer_convert.corenet.digest import sha256_of
 from byteformer_convert.corenet.state_dict import find_mismatches
-from byteformer_convert.errors import FolderError, MappingError, UsageError
+from byteformer_convert.errors import MappingError, UsageError
 from byteformer_convert.mapping.trim import kept_rows
-from byteformer_convert.output.folder import read_weights
+from byteformer_convert.output.weight_files import read_weights
 
 if TYPE_CHECKING:
     from byteformer_convert.corenet.checkpoint import Checkpoint, WeightsKey
@@ -94,10 +94,7 @@ def compare_with_source(
     from byteformer_convert.parity.check import check, compare_weights
 
     say("Comparing the weights with the checkpoint, bit for bit")
-    try:
-        tensors = read_weights(folder)
-    except Exception as error:  # safetensors has an exception class of its own
-        raise FolderError(f"its weights cannot be read: {error}.", where=folder) from error
+    tensors = read_weights(folder)
     kept = kept_rows(checkpoint.tensors, options.max_num_tokens)
     weights = compare_weights(unmap_weights(tensors, kept), kept, dtype)
     say("Comparing logits with the reference, in a fresh process")

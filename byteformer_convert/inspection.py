@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byteformer_convert.checking import read_checkpoint
+from byteformer_convert.corenet.option_table import shown
 from byteformer_convert.corenet.options import load_options
 from byteformer_convert.corenet.state_dict import Mismatch, expected_shapes, find_mismatches, fold, layers_of
-from byteformer_convert.errors import FolderError, UsageError
+from byteformer_convert.errors import FolderError, MappingError, UsageError
 
 if TYPE_CHECKING:
     from byteformer_convert.corenet.checkpoint import Checkpoint, WeightsKey
@@ -114,27 +115,28 @@ def inspect_folder(folder: Path) -> Inspection:
     """
     from byteformer_convert.mapping.weights import source_names
     from byteformer_convert.output.finished import read_config
-    from byteformer_convert.output.folder import read_weights
+    from byteformer_convert.output.folder_fields import CONFIG_FIELDS, field_problems
+    from byteformer_convert.output.weight_files import weight_shapes
 
     config = read_config(folder)
+    shapes = weight_shapes(folder)
     try:
-        tensors = read_weights(folder)
-        source_names(tensors)
-    except Exception as error:  # safetensors has an exception class of its own
+        source_names(shapes)
+    except MappingError as error:
         raise FolderError(f"its weights cannot be used: {error}.", where=folder) from error
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     facts = (
-        ("model", _listed(config.get("architectures"))),
+        ("model", _short(config.get("architectures"))),
         ("classes", str(shapes["classifier.weight"][0]) if "classifier.weight" in shapes else "no classifier"),
-        ("dtype", str(config.get("dtype"))),
+        ("dtype", _short(config.get("dtype"))),
         ("tensors", str(len(shapes))),
         *(
-            (name, str(config[name]))
+            (name, _short(config[name]))
             for name in ("hidden_size", "num_hidden_layers", "conv_kernel_size")
             if name in config
         ),
     )
-    return Inspection(folder.name, facts, None, _folder_families(shapes), (), ())
+    notes = tuple(f"config.json cannot be used: {problem}." for problem in field_problems(config, CONFIG_FIELDS))
+    return Inspection(folder.name, facts, None, _folder_families(shapes), (), notes)
 
 
 def _inspect_source(options: CoreNetOptions | None, checkpoint: Checkpoint | None) -> Inspection:
@@ -231,8 +233,11 @@ def _count(shape: Shape) -> int:
     return count
 
 
-def _listed(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _short(value: Any) -> str:
+    """A value of a file that anybody may have written."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return f"{value:.100}" if isinstance(value, str) else shown(value)
 
 
 def _runs(values: Sequence[int]) -> str:

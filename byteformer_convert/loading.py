@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byteformer_convert.errors import FolderError
 from byteformer_convert.mapping.config import TASK_CLASSES
-from byteformer_convert.output.finished import changed_code, read_config
+from byteformer_convert.mapping.weights_fit import weights_misfits
+from byteformer_convert.output.finished import changed_code, read_processor, usable_config
+from byteformer_convert.output.weight_files import weight_shapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PROCESSOR_CLASSES = {"image": "AutoImageProcessor", "audio": "AutoFeatureExtractor"}
+OUR_PROCESSORS = {"image": "ByteFormerImageProcessor", "audio": "ByteFormerFeatureExtractor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,15 @@ def load_folder(folder: Path, *, trust_remote_code: bool = False, dtype: str = "
     Raises:
         FolderError: It is not a converted folder, its code is not this version's, or it cannot be loaded.
     """
-    config = read_config(folder)
+    config = usable_config(folder)
     task = folder_task(folder, config)
-    check_code(folder, task, trust_remote_code=trust_remote_code)
+    read_processor(folder)
+    if not check_code(folder, task, trust_remote_code=trust_remote_code):
+        check_size(folder, config)
     try:
         model = _load_model(folder, task, dtype)
         processor = load_processor(folder, task)
+        _check_classes(model, processor, task)
     except Exception as error:  # transformers, safetensors and a changed folder's code raise anything
         raise FolderError(f"cannot be loaded: {type(error).__name__}: {error}", where=folder) from error
     names: Any = model.config.id2label
@@ -73,19 +80,30 @@ def folder_task(folder: Path, config: dict[str, Any]) -> str:
     )
 
 
-def check_code(folder: Path, task: str, *, trust_remote_code: bool) -> None:
-    """Refuses to run code that this version did not write, unless it is trusted.
+def check_code(folder: Path, task: str, *, trust_remote_code: bool) -> tuple[str, ...]:
+    """What loading would run or take beyond this version's code; refused unless it is trusted.
 
     Raises:
-        FolderError: The folder's `.py` files are not this version's.
+        FolderError: The folder's `.py` files are not this version's, or something leads elsewhere.
     """
     changed = changed_code(folder, task)
     if changed and not trust_remote_code:
         raise FolderError(
-            f"holds code that is not this version's: {', '.join(changed)}. Loading would run it.",
+            f"holds code that is not this version's, or leads to such: {', '.join(changed)}. Loading would run it.",
             where=folder,
             hint="Look at it, then give --trust-remote-code.",
         )
+    return changed
+
+
+def check_size(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuses a config.json whose model is not as large as the weights: it would be built before they are read.
+
+    Raises:
+        FolderError: Says every such field.
+    """
+    if misfits := list(weights_misfits(config, weight_shapes(folder))):
+        raise FolderError(f"cannot be loaded: {'; '.join(misfits)}.", where=folder)
 
 
 def load_processor(folder: Path, task: str) -> Any:
@@ -94,6 +112,13 @@ def load_processor(folder: Path, task: str) -> Any:
 
     auto_class = getattr(transformers, PROCESSOR_CLASSES[task])
     return auto_class.from_pretrained(str(folder.resolve()), trust_remote_code=True, local_files_only=True)
+
+
+def _check_classes(model: Any, processor: Any, task: str) -> None:
+    """An auto_map may name another class of the same file, or none, so that transformers takes one of its own."""
+    for given, wanted in ((model, TASK_CLASSES[task][1]), (processor, OUR_PROCESSORS[task])):
+        if type(given).__name__ != wanted:
+            raise ValueError(f"its JSON files ask for a {type(given).__name__}, not for a {wanted}")
 
 
 def _load_model(folder: Path, task: str, dtype: str) -> PreTrainedModel:

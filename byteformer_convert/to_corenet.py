@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from byteformer_convert.corenet.option_table import shown
 from byteformer_convert.corenet.options import options_from_mapping
 from byteformer_convert.corenet.state_dict import expected_shapes, find_mismatches
 from byteformer_convert.errors import FolderError, MappingError, UsageError
-from byteformer_convert.output.finished import read_config
-from byteformer_convert.output.folder import PROCESSOR_NAME, FileRecord, file_record, read_weights
+from byteformer_convert.output.finished import read_object, read_processor, usable_config
+from byteformer_convert.output.folder import PROCESSOR_NAME, FileRecord, file_record
 from byteformer_convert.output.placed_files import placed_files, refuse_existing
 from byteformer_convert.output.staging import REPORT_NAME
+from byteformer_convert.output.weight_files import read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from byteformer_convert.checking import Say
-    from byteformer_convert.corenet.options import CoreNetOptions
+from byteformer_convert.corenet.options import CoreNetOptions
 
 ADAPTER_FILES: Final = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 KEPT_OPTIONS: Final = ("ema.enable",)  # in no file of the folder but the report
@@ -80,10 +82,10 @@ def to_corenet(folder: Path, output: Path, *, force: bool = False, say: Say = la
     config_output = _config_output(output)
     refuse_existing((output, config_output), force=force)
     _refuse_adapter(folder)  # first: a folder with nothing but an adapter has no config.json to read
-    config = read_config(folder)
+    config = usable_config(folder)
     say("Reading the folder")
     report, tensors = _read_report(folder), _mapped_back(folder)
-    processor = _read_processor(folder)
+    processor = read_processor(folder)
     flat = _flat_options(config, processor, report, tensors, folder)
     options = options_from_mapping(flat, source=folder.name)
     state = _in_order(tensors, options, folder)
@@ -120,24 +122,7 @@ def _refuse_adapter(folder: Path) -> None:
 
 def _read_report(folder: Path) -> Mapping[str, Any]:
     """What the conversion wrote down; empty where there is nothing, as in a folder that was fine-tuned since."""
-    if not (folder / REPORT_NAME).is_file():
-        return {}
-    return _read_object(folder / REPORT_NAME)
-
-
-def _read_processor(folder: Path) -> Mapping[str, Any] | None:
-    """None where there is no file: Trainer saves it only if it was given the processor."""
-    return _read_object(folder / PROCESSOR_NAME) if (folder / PROCESSOR_NAME).is_file() else None
-
-
-def _read_object(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise FolderError(f"{path.name} cannot be read: {error}.", where=path.parent) from error
-    if not isinstance(content, dict):
-        raise FolderError(f"{path.name} is not a JSON object.", where=path.parent)
-    return content
+    return read_object(folder / REPORT_NAME) if os.path.lexists(folder / REPORT_NAME) else {}
 
 
 def _mapped_back(folder: Path) -> dict[str, Tensor]:
@@ -145,11 +130,7 @@ def _mapped_back(folder: Path) -> dict[str, Tensor]:
     from byteformer_convert.corenet.tensor_checks import checked_tensors
     from byteformer_convert.mapping.weights import source_names, unmap_weights
 
-    try:
-        tensors = read_weights(folder)
-    except Exception as error:  # safetensors has an exception class of its own
-        raise FolderError(f"its weights cannot be read: {error}.", where=folder) from error
-    tensors = checked_tensors(tensors, where=folder.name)
+    tensors = checked_tensors(read_weights(folder), where=folder.name)
     try:
         return dict(unmap_weights(tensors, dict.fromkeys(source_names(tensors))))
     except MappingError as error:
@@ -176,7 +157,8 @@ def _flat_options(
             hint="Give the folder of a ByteFormerForImageClassification or ByteFormerForAudioClassification.",
         )
     flat = corenet_options(config, processor, len(tensors["classifier.weight"]), where=folder.name)
-    kept = report.get("options", {})
+    kept = report.get("options")
+    kept = kept if isinstance(kept, dict) else {}
     return flat | {key: kept[key] for key in KEPT_OPTIONS if key in kept}
 
 
@@ -225,9 +207,11 @@ def _notes(
     state: Mapping[str, Tensor],
 ) -> tuple[str, ...]:
     notes = []
-    if trimmed := report.get("trimmed_positions"):
+    trimmed = report.get("trimmed_positions")
+    if isinstance(trimmed, dict):
+        before, after = shown(trimmed.get("from")), shown(trimmed.get("to"))
         notes.append(
-            f"The position table was cut from {trimmed['from']} to {trimmed['to']} rows when the folder was converted, "
+            f"The position table was cut from {before} to {after} rows when the folder was converted, "
             f"so max_num_tokens is {options.max_num_tokens}."
         )
     if processor is None:

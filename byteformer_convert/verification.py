@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from byteformer_convert import checking
 from byteformer_convert.checking import LOGITS_ATOL, Say, quietly
 from byteformer_convert.corenet.options import CoreNetOptions, load_options
-from byteformer_convert.errors import FolderError
+from byteformer_convert.errors import FolderError, ParityError
 from byteformer_convert.mapping.config import model_fields
 from byteformer_convert.mapping.trim import trim_sentence, trimmed
-from byteformer_convert.output.finished import changed_code, read_config, stored_dtype
+from byteformer_convert.mapping.weights_fit import weights_misfits
+from byteformer_convert.output.finished import changed_code, read_processor, stored_dtype, usable_config
+from byteformer_convert.output.weight_files import weight_shapes
 
 if TYPE_CHECKING:
     from byteformer_convert.corenet.checkpoint import WeightsKey
@@ -92,15 +94,16 @@ def verify(
     Raises:
         UsageError: The request makes no sense.
         InputError: Something cannot be read, or the folder's code is not this version's.
-        ParityError: The folder cannot even be loaded.
+        ParityError: The folder cannot even be loaded, or is not as large as its config.json says.
     """
     checking.check_sources(config, weights, atol)
     source = options = load_options(config or weights, overrides)
-    config_file = read_config(folder)
+    config_file = usable_config(folder)
+    read_processor(folder)
     changed = changed_code(folder, options.task)
     if changed and not trust_remote_code:
         raise FolderError(
-            f"holds code that is not this version's: {', '.join(changed)}. Verifying would run it.",
+            f"holds code that is not this version's, or leads to such: {', '.join(changed)}. Verifying would run it.",
             where=folder,
             hint="Look at it, then give --trust-remote-code.",
         )
@@ -112,6 +115,9 @@ def verify(
         fields = process.config(folder, list(model_fields(options)))
         options = _trimmed_like(source, fields)
         differences = config_differences(fields, options)
+        if not changed and (misfits := list(weights_misfits(config_file, weight_shapes(folder)))):
+            # The model would be built as large as config.json says, which may be larger than any machine.
+            raise ParityError(f"{'; '.join([*differences, *misfits])}.", where=folder)
         dtype = stored_dtype(config_file)
         parity = checking.compare_with_source(folder, checkpoint, options, process, dtype, atol, say, detailed=detailed)
     note = trim_sentence(options, source)

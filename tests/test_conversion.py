@@ -509,7 +509,7 @@ def test_verify_takes_what_a_config_leaves_out_for_its_default(small_world: Worl
     assert verify(folder, small_world[1], small_world[0]).passed
     del config["conv_kernel_size"]  # the default is 16, the source says 4
     path.write_text(json.dumps(config))
-    with pytest.raises(ParityError, match="cannot load or run the folder"):
+    with pytest.raises(ParityError, match="conv_kernel_size 16, the weights are of 4"):
         verify(folder, small_world[1], small_world[0])
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from byteformer_convert.corenet.option_table import shown
 from byteformer_convert.errors import FolderError
 from byteformer_convert.output.folder import CONFIG_NAME, PROCESSOR_NAME, bundled_code
+from byteformer_convert.output.folder_fields import CONFIG_FIELDS, PROCESSOR_FIELDS, STEERING, field_problems
 from byteformer_convert.output.plain_file import read_plain
 
 # Where transformers looks for an auto_map.
-NAMING_CODE = (CONFIG_NAME, PROCESSOR_NAME, "processor_config.json")
+NAMING_CODE = (CONFIG_NAME, PROCESSOR_NAME, "processor_config.json", "tokenizer_config.json")
+# What transformers loads beside the weights (an adapter, where peft is installed), or in their place.
+OTHER_WEIGHTS = re.compile(r"adapter_config\.json|shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors", re.IGNORECASE)
 STORED_DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -25,11 +30,52 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     hint = "Give a folder that byteformer-convert wrote."
     try:
-        content = json.loads(read_plain(folder / CONFIG_NAME).decode())
-    except (OSError, ValueError, RecursionError) as error:
-        raise FolderError(f"{CONFIG_NAME} cannot be read: {error}.", where=folder, hint=hint) from error
-    if not isinstance(content, dict) or content.get("model_type") != "byteformer":
+        content = read_object(folder / CONFIG_NAME)
+    except FolderError as error:
+        raise FolderError(error.message, where=folder, hint=hint) from error
+    if content.get("model_type") != "byteformer":
         raise FolderError(f"{CONFIG_NAME} does not describe a converted ByteFormer.", where=folder, hint=hint)
+    return content
+
+
+def usable_config(folder: Path) -> dict[str, Any]:
+    """The same, with nothing in it that no model of ours takes.
+
+    Raises:
+        FolderError: As above, or a field says what it must not.
+    """
+    return _checked(folder, CONFIG_NAME, read_config(folder), CONFIG_FIELDS)
+
+
+def read_processor(folder: Path) -> dict[str, Any] | None:
+    """preprocessor_config.json; None where there is none: Trainer saves it only if it was given the processor.
+
+    Raises:
+        FolderError: It cannot be read, or no processor of ours takes what it says.
+    """
+    if not os.path.lexists(folder / PROCESSOR_NAME):
+        return None
+    return _checked(folder, PROCESSOR_NAME, read_object(folder / PROCESSOR_NAME), PROCESSOR_FIELDS)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object of a folder.
+
+    Raises:
+        FolderError: It is not there, no regular file, not JSON, or another value.
+    """
+    try:
+        content = json.loads(read_plain(path).decode())
+    except (OSError, ValueError, RecursionError) as error:
+        raise FolderError(f"{path.name} cannot be read: {error}.", where=path.parent) from error
+    if not isinstance(content, dict):
+        raise FolderError(f"{path.name} is not a JSON object.", where=path.parent)
+    return content
+
+
+def _checked(folder: Path, name: str, content: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    if problems := list(field_problems(content, known)):
+        raise FolderError(f"{name} cannot be used: {'; '.join(problems)}.", where=folder)
     return content
 
 
@@ -41,12 +87,16 @@ def stored_dtype(config: Mapping[str, Any]) -> str:
     """
     name = config.get("dtype", config.get("torch_dtype", "float32"))
     if name not in STORED_DTYPES:
-        raise FolderError(f"dtype is {name!r}; a converted folder has {', '.join(STORED_DTYPES)}.", where=CONFIG_NAME)
+        raise FolderError(
+            f"dtype is {shown(name)}; a converted folder has {', '.join(STORED_DTYPES)}.", where=CONFIG_NAME
+        )
     return str(name)
 
 
 def changed_code(folder: Path, task: str) -> tuple[str, ...]:
-    """What loading would run beyond this version's code: changed `.py` files, and JSON files that name other code.
+    """What loading would run or take beyond this version's code and the folder's own weights.
+
+    Changed `.py` files, JSON files that name other code, fields that lead transformers elsewhere, an adapter.
 
     Raises:
         FolderError: One of them cannot be read.
@@ -57,18 +107,17 @@ def changed_code(folder: Path, task: str) -> tuple[str, ...]:
     except OSError as error:
         raise FolderError(f"its code cannot be read: {error}.", where=folder) from error
     changed = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
-    return (*changed, *(name for name in NAMING_CODE if _names_other_code(folder / name, ours)))
+    config = read_object(folder / CONFIG_NAME)
+    changed += [name for name in NAMING_CODE if _names_other_code(folder / name, ours)]
+    changed += [f"{CONFIG_NAME}'s {name}" for name in STEERING if config.get(name) is not None]
+    return (*changed, *sorted(path.name for path in folder.iterdir() if OTHER_WEIGHTS.fullmatch(path.name)))
 
 
 def _names_other_code(path: Path, ours: Mapping[str, bytes]) -> bool:
     """Whether an auto_map leads elsewhere, such as `somebody/repository--module.Class`."""
     if not os.path.lexists(path):
         return False
-    try:
-        content = json.loads(read_plain(path).decode())
-    except (OSError, ValueError, RecursionError) as error:
-        raise FolderError(f"{path.name} cannot be read: {error}.", where=path.parent) from error
-    return any(f"{name.rpartition('.')[0]}.py" not in ours for name in _code_names(content))
+    return any(f"{name.rpartition('.')[0]}.py" not in ours for name in _code_names(read_object(path)))
 
 
 def _code_names(content: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byteformer_convert.errors import UsageError
+from byteformer_convert.output.plain_file import open_plain
 from byteformer_convert.output.safetensors_file import write_safetensors
 
 if TYPE_CHECKING:
@@ -126,25 +127,6 @@ def parse_size(text: str) -> int:
     return int(number) * units[unit]
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The folder's tensors by name, memory-mapped, from the files that transformers takes.
-
-    Raises:
-        OSError, ValueError, KeyError: The files are not there, or not what they should be.
-    """
-    from safetensors import safe_open
-
-    names = [WEIGHTS_NAME]
-    if not (folder / WEIGHTS_NAME).is_file() and (folder / INDEX_NAME).is_file():
-        weight_map = json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))["weight_map"]
-        names = sorted(set(weight_map.values()))
-    tensors: dict[str, Tensor] = {}
-    for name in names:
-        with safe_open(folder / name, framework="pt") as file:
-            tensors |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    return tensors
-
-
 def record_files(folder: Path, known: Iterable[FileRecord] = ()) -> tuple[FileRecord, ...]:
     """Every file in the folder, by name; those that are known already are not read again."""
     records = {record.name: record for record in known}
@@ -153,7 +135,11 @@ def record_files(folder: Path, known: Iterable[FileRecord] = ()) -> tuple[FileRe
 
 
 def file_record(path: Path) -> FileRecord:
-    """A file's name, size and sha256, read in one go."""
-    with path.open("rb") as file:
+    """A file's name, size and sha256, read in one go.
+
+    Raises:
+        OSError: It is not there, or no regular file.
+    """
+    with open_plain(path) as file:
         digest = hashlib.file_digest(file, "sha256")
     return FileRecord(path.name, path.stat().st_size, digest.hexdigest())

@@ -1,10 +1,11 @@
-"""Reads small files of a folder that anybody may have written: no pipe is waited for, no size is taken on trust."""
+"""Opens files that anybody may have written: no pipe is waited for, no size is taken on trust."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +18,26 @@ def read_plain(path: Path, longest: int = LONGEST) -> bytes:
     Raises:
         OSError: It is not there, is no regular file, or is longer than `longest`.
     """
-    # A pipe that is opened so is not waited for.
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(file, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        content = opened.read(longest + 1)
+    with open_plain(path) as file:
+        content = file.read(longest + 1)
     if len(content) > longest:
         raise OSError(errno.EFBIG, f"it has more than {longest:,} bytes", str(path))
     return content
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """A regular file, open to be read; links are followed, for the Hub's cache is made of them.
+
+    Raises:
+        OSError: It is not there, or is no regular file.
+    """
+    try:
+        # A pipe that is opened so is not waited for.
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError as error:  # a NUL in its name
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
+    file = os.fdopen(number, "rb")
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return file

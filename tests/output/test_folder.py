@@ -16,12 +16,12 @@ from byteformer_convert.output.folder import (
     bundled_code,
     file_record,
     parse_size,
-    read_weights,
     record_files,
     write_code,
     write_json,
     write_weights,
 )
+from byteformer_convert.output.weight_files import read_weights
 
 TENSORS = {"b": torch.arange(250.0), "a": torch.ones(3, 100), "c": torch.zeros(5)}
 
