@@ -135,7 +135,7 @@ def encode(loaded: LoadedFolder, file: Path, *, raw: bool, seed: int) -> Tensor:
     extra = {"generator": torch.Generator().manual_seed(seed)} if draws(loaded.processor) else {}
     try:
         ids: Tensor = loaded.processor([file], raw=raw, return_tensors="pt", **extra)["input_ids"][0]
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, MemoryError) as error:
         raise FileInputError(_reason(error, file), where=file) from error
     _check_length(loaded.model.config, len(ids), file, raw=raw)
     return ids.to(torch.uint8)
@@ -163,6 +163,8 @@ def draws(processor: Any) -> bool:
 
 def _reason(error: Exception, file: Path) -> str:
     """What a processor's message says, in the command's words: it speaks to people who call it from Python."""
+    if isinstance(error, MemoryError):
+        return "takes more memory than there is."
     reason: str = getattr(error, "strerror", None) or str(error).removeprefix(f"{file}: ")
     return reason.replace("pass raw=True", "give --raw")
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import yaml
-
 from byteformer_convert.checking import LOGITS_ATOL
 from byteformer_convert.conversion import DTYPES
-from byteformer_convert.errors import ManifestError, UsageError
+from byteformer_convert.corenet.flat_yaml import MAX_BYTES, parse_value
+from byteformer_convert.corenet.option_table import shown
+from byteformer_convert.corenet.plain_file import read_plain
+from byteformer_convert.errors import ManifestError, OptionsError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ PUSH_KEYS: Final[Mapping[str, _Key]] = {
     "allow_unverified": _TRUTH,
 }
 PATHS: Final = ("weights", "config", "labels")
+MOST_SHOWN: Final = 20
+SHARD: Final = re.compile(r"[0-9]{1,9}/[0-9]{1,9}")
 
 
 def read_manifest(path: Path) -> tuple[Entry, ...]:
@@ -94,16 +98,17 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
     problems: list[str] = []
     entries: list[Entry] = []
     for number, raw in enumerate(given, start=1):
-        label = f"entry {number}" + (f" ({raw['name']})" if isinstance(raw, dict) and "name" in raw else "")
+        label = f"entry {number}" + (f" ({raw['name']!s:.100})" if isinstance(raw, dict) and "name" in raw else "")
         found = list(_key_problems(raw, KEYS)) if isinstance(raw, dict) else ["is not a mapping"]
         if not found:
             try:
                 entries += _entries({**defaults, **raw}, path.parent)
-            except ValueError as error:
-                found = [str(error)]
+            except (ValueError, NotImplementedError, OSError) as error:  # pathlib's, over a pattern that is none
+                found = [f"{error!s:.300}"]
         problems += [f"{label}: {problem}" for problem in found]
     problems += _repeated(entries)
     if problems:
+        problems = [*problems[:MOST_SHOWN], *([f"and {more} more"] if (more := len(problems) - MOST_SHOWN) > 0 else [])]
         listed = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems)
         raise ManifestError(f"{listed}.", where=path.name, hint="`batch --help` and the README show what it may say.")
     return tuple(entries)
@@ -118,19 +123,19 @@ def shard_of(entries: Sequence[Entry], shard: str | None) -> tuple[Entry, ...]:
     if shard is None:
         return tuple(entries)
     index, _, count = shard.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise UsageError(f"--shard is {shard!r}.", hint="Write I/N with I from 1 to N, such as 3/8.")
+    if not (SHARD.fullmatch(shard) and 1 <= int(index) <= int(count)):
+        raise UsageError(f"--shard is {shown(shard)}.", hint="Write I/N with I from 1 to N, such as 3/8.")
     return tuple(entries[int(index) - 1 :: int(count)])
 
 
 def _content(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+        return parse_value(read_plain(path, MAX_BYTES).decode("utf-8-sig"), source=path.name)  # JSON is YAML
     except OSError as error:
         raise ManifestError(f"cannot be read: {error.strerror or error}.", where=path) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = " ".join(str(error).split())
-        raise ManifestError(f"is not YAML or JSON: {first}.", where=path.name) from error
+    except (OptionsError, UnicodeDecodeError) as error:
+        first = " ".join(str(getattr(error, "message", error)).split())
+        raise ManifestError(f"is not YAML or JSON that can be used: {first}", where=path.name) from error
 
 
 def _parts(content: Any, path: Path) -> tuple[dict[str, Any], list[Any]]:
@@ -144,7 +149,7 @@ def _parts(content: Any, path: Path) -> tuple[dict[str, Any], list[Any]]:
             hint="Write a list of conversions, or `defaults:` and `entries:`.",
         )
     if unknown := [str(key) for key in content if key not in ("defaults", "entries")]:
-        raise ManifestError(f"has {unknown[0]!r} beside defaults and entries.", where=path.name)
+        raise ManifestError(f"has {shown(unknown[0])} beside defaults and entries.", where=path.name)
     defaults = content.get("defaults") or {}
     problems = list(_key_problems(defaults, KEYS)) if isinstance(defaults, dict) else ["is not a mapping"]
     if problems:
@@ -155,13 +160,15 @@ def _parts(content: Any, path: Path) -> tuple[dict[str, Any], list[Any]]:
 def _key_problems(raw: Mapping[Any, Any], known: Mapping[str, _Key]) -> Iterator[str]:
     for key, value in raw.items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            yield f"{key!r} is not a key{f'; the nearest is {near[0]}' if near else ''}"
+            near = difflib.get_close_matches(f"{key!s:.100}", known, n=1)
+            yield f"{shown(key)} is not a key{f'; the nearest is {near[0]}' if near else ''}"
             continue
         types, noun, choices = known[key]
         wrong_type = not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
         if wrong_type or (choices and value not in choices):
-            yield f"{key} is {value!r}, not {noun}"
+            yield f"{key} is {shown(value)}, not {noun}"
+        elif isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            yield f"{key} holds what is no text"
         elif key == "push" and isinstance(value, dict):
             yield from (f"push: {problem}" for problem in _key_problems(value, PUSH_KEYS))
 
@@ -208,8 +215,8 @@ def _entry(raw: dict[str, Any], base: Path) -> Entry:
     if "published" not in values and "weights" not in values:
         raise ValueError("has neither weights nor published")
     name = str(values.setdefault("name", values.get("published") or values["weights"].stem))
-    if Path(name).name != name or name.startswith("."):
-        raise ValueError(f"name is {name!r}, which cannot be a folder's")
+    if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
+        raise ValueError(f"name is {shown(name)}, which cannot be a folder's")
     return Entry(**{**values, "push": _push(values.get("push"), name)})
 
 

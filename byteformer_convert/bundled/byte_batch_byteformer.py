@@ -12,6 +12,7 @@ from transformers import BatchFeature
 
 BYTES_TYPES = (bytes, bytearray, memoryview)
 PATH_TYPES = (str, Path)
+LONGEST_FILE = 2**30  # bytes; no ByteFormer reads as many, and no picture or sound has them
 
 
 def read_file(path: str | Path) -> bytes:
@@ -20,14 +21,19 @@ def read_file(path: str | Path) -> bytes:
     Raises:
         FileNotFoundError: There is no such file.
         IsADirectoryError: It is a folder.
-        ValueError: It is empty.
+        ValueError: It is empty, longer than a gigabyte, a pipe or a device.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder; give the files in it one by one.")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file. Paths are read from this machine; download a URL first.")
-    content = path.read_bytes()
+    if not path.is_file():
+        raise ValueError(f"{path}: is a pipe or a device, not a file.")
+    with path.open("rb") as file:
+        content = file.read(min(path.stat().st_size, LONGEST_FILE) + 1)
+    if len(content) > LONGEST_FILE:
+        raise ValueError(f"{path}: more than {LONGEST_FILE:,} bytes are not read.")
     if not content:
         raise ValueError(f"{path}: the file is empty.")
     return content

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from typing import Any
 
@@ -19,6 +20,11 @@ MP3_SAMPLING_RATE = 16_000
 MP3_BIT_RATE = 24_000  # what LAME takes for 16 kHz mono when nobody asks for a rate
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
+MOST_CHANNELS = 2
+# What sound is recorded at, from telephones to ultrasound: the filter that resamples grows with both rates, and a sound
+# of one sample per second would become thousands of times longer.
+RATES = range(1000, 1_000_001)
+LARGEST_FILTER = 2**24  # weights
 SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # Microsoft's GUID for "the format tag before this"
 
 
@@ -206,8 +212,10 @@ def read_wav(path: Any) -> tuple[np.ndarray, int]:
     if tag == EXTENSIBLE and len(chunks[b"fmt "]) >= 26:
         tag = struct.unpack_from("<H", chunks[b"fmt "], 24)[0]
     decode = DECODERS.get((tag, bits))
-    if decode is None or not channels:
+    if decode is None:
         raise ValueError(f"{path}: WAV format {tag} with {bits} bits; convert it to plain PCM or float first.")
+    if not 1 <= channels <= MOST_CHANNELS:
+        raise ValueError(f"{path}: a WAV file of {channels} channels; give one or two.")
     frame = channels * bits // 8
     data = chunks[b"data"]
     samples = decode(data[: len(data) // frame * frame])
@@ -304,6 +312,9 @@ def _array(source: Any, name: str) -> np.ndarray:
 
 
 def _resample(waveform: np.ndarray, old: int, new: int, name: str) -> np.ndarray:
+    shared = math.gcd(old, new)
+    if old not in RATES or (old // shared) * (new // shared) > LARGEST_FILTER:
+        raise ValueError(f"{name}: {old:,} Hz cannot be resampled to {new:,} Hz; resample it yourself.")
     # CoreNet never resamples: its data sets have one rate. torchaudio's default filter is what transformers uses.
     try:
         import torchaudio

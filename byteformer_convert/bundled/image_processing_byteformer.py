@@ -20,6 +20,8 @@ SHUFFLE_MODES = ("reverse", "cyclic_half_length", "stride", "window_shuffle", "r
 # CoreNet fixes the kept positions and the byte permutation by this seed of torch's CPU generator.
 FIXED_SEED = 2147483647
 IMAGE_CHANNELS = (1, 3, 4)
+# Pillow decodes these by starting a program or by asking the system; nothing that anybody sends is to do so.
+STARTING_PROGRAMS = ("EPS", "WMF")
 
 
 class ByteFormerImageProcessor(BaseImageProcessor):
@@ -236,13 +238,16 @@ def _open_image(source: Any, name: str, input_data_format: str | None) -> Image.
 def _to_rgb(source: bytes | Image.Image, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(source)) if isinstance(source, bytes) else source
+        if image.format in STARTING_PROGRAMS:
+            raise ValueError(f"Pillow starts another program for {image.format}")
         image = image.convert("RGB")
     except UnidentifiedImageError as error:
         raise ValueError(
             f"{name}: not an image that Pillow can open. If its own bytes are what the model reads, pass raw=True."
         ) from error
-    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
-        # Each of Pillow's decoders has its own exception: RuntimeError is AVIF's.
+    except MemoryError:
+        raise
+    except Exception as error:  # each of Pillow's decoders has its own, and some have whatever Python raises
         raise ValueError(f"{name}: the image cannot be decoded ({error}); it may be cut short.") from error
     if not image.width or not image.height:
         raise ValueError(f"{name}: the image has no pixels.")

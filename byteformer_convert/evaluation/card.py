@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -14,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from byteformer_convert import __version__
+from byteformer_convert.corenet.plain_file import read_plain
 from byteformer_convert.errors import FolderError
 from byteformer_convert.output.card_text import METADATA, metadata_of
+from byteformer_convert.output.finished import read_object
 from byteformer_convert.output.folder import CARD_NAME, file_record, write_json
 from byteformer_convert.output.staging import REPORT_NAME, staged_folder
 
@@ -120,11 +121,18 @@ def with_measurement(card: str, result: Mapping[str, Any], name: str) -> str:
     if metadata is None:
         raise FolderError("has no metadata between two lines of ---.", where=CARD_NAME)
     index = metadata.setdefault("model-index", [{"name": name, "results": []}])
-    results = [other for other in index[0]["results"] if not _same_measurement(other, result)]
-    index[0]["results"] = [*results, dict(result)]
+    try:
+        return _with_result(card, metadata, index[0], result)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        raise FolderError(f"its model-index is not one: {error!r:.200}.", where=CARD_NAME) from error
+
+
+def _with_result(card: str, metadata: Mapping[str, Any], model: dict[str, Any], result: Mapping[str, Any]) -> str:
+    results = [other for other in model["results"] if not _same_measurement(other, result)]
+    model["results"] = [*results, dict(result)]
     block = yaml.safe_dump(metadata, sort_keys=True, allow_unicode=True).strip()
     text = METADATA.sub(lambda _: f"---\n{block}\n---", card, count=1)
-    measured = [other for other in index[0]["results"] if _is_ours(other)]
+    measured = [other for other in model["results"] if _is_ours(other)]
     return _with_section(BLOCK.sub("", text), _section(measured))
 
 
@@ -169,9 +177,9 @@ def _with_section(text: str, section: str) -> str:
 
 def _read(folder: Path) -> tuple[str, dict[str, Any]]:
     try:
-        card = (folder / CARD_NAME).read_text(encoding="utf-8")
-        report = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
-        list(report["files"])
+        card = read_plain(folder / CARD_NAME).decode()
+        report = read_object(folder / REPORT_NAME)
+        report["files"] = [dict(file) for file in report["files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FolderError(f"its card or its report cannot be read: {error}.", where=folder) from error
     return card, report

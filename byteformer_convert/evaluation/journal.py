@@ -6,11 +6,16 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Final, Self
 
+from byteformer_convert.corenet.option_table import shown
 from byteformer_convert.errors import FileInputError
 from byteformer_convert.evaluation.records import BatchRecord
 from byteformer_convert.output.staging import output_errors
+
+LONGEST_SUBJECT: Final = 2**20  # bytes more than ours has
+# What comes of a line that is no JSON, or says something else.
+UNUSABLE: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
 class Journal:
@@ -31,6 +36,10 @@ class Journal:
         self._first_line = _line({"subject": self._subject})
 
     def __enter__(self) -> Self:
+        if os.path.lexists(self.path) and not self.path.is_file():
+            raise FileInputError(
+                "is no regular file, so no journal can be kept there.", where=self.path, hint="Give another --journal."
+            )
         with output_errors(self.path):
             self._check_subject()
             self._drop_torn_line()
@@ -49,9 +58,10 @@ class Journal:
             next(file, None)
             for number, line in enumerate(file, start=2):
                 try:
-                    yield BatchRecord.from_dict(json.loads(line))
-                except (ValueError, KeyError, TypeError, IndexError) as error:
+                    record = BatchRecord.from_dict(json.loads(line))
+                except UNUSABLE as error:
                     raise self._unreadable(number) from error
+                yield record
 
     def append(self, record: BatchRecord) -> None:
         """Writes a batch down; it is on its way to the disk when this returns."""
@@ -71,17 +81,18 @@ class Journal:
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
-            first = file.readline()
+            first = file.readline(len(self._first_line) + LONGEST_SUBJECT)
         if self._first_line.encode().startswith(first):
             return  # ours, or torn before its first line was whole
         try:
             found = json.loads(first)["subject"]
             changed = [key for key, value in self._subject.items() if found.get(key) != value]
             key = changed[0]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except UNUSABLE as error:
             raise self._unreadable(1) from error
+        was, now = shown(found.get(key)), shown(self._subject[key])
         raise FileInputError(
-            f"is the journal of another evaluation: {key} was {found.get(key)!r}, and is {self._subject[key]!r} now.",
+            f"is the journal of another evaluation: {key} was {was}, and is {now} now.",
             where=self.path,
             hint="Give another --journal, or remove this one to start anew.",
         )

@@ -97,11 +97,26 @@ class BatchRecord:
         """
         precision = content["precision"]
         return cls(
-            content["batch"],
-            tuple(FileRecord(file[0], file[1], bool(file[2]), _scores(file[3:])) for file in content["files"]),
-            tuple((index, why) for index, why in content["broken"]),
-            None if precision is None else PrecisionSample(*precision),
+            _whole(content["batch"]),
+            tuple(_file([*map(_whole, numbers)]) for numbers in content["files"]),
+            tuple((_whole(index), str(why)) for index, why in content["broken"]),
+            None if precision is None else _sample(*precision),
         )
+
+
+def _file(numbers: list[int]) -> FileRecord:
+    return FileRecord(numbers[0], numbers[1], bool(numbers[2]), _scores(numbers[3:]))
+
+
+def _sample(files: Any, changed: Any, difference: Any) -> PrecisionSample:
+    return PrecisionSample(_whole(files), _whole(changed), float(difference))
+
+
+def _whole(value: Any) -> int:
+    """The same, if it is a whole number that an evaluation may give: a journal may be anybody's."""
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{type(value).__name__} in place of a whole number")
+    return value
 
 
 def _flat(scores: tuple[FileScore, ...]) -> list[int]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from byteformer_convert.corenet.plain_file import read_plain
 from byteformer_convert.errors import FileInputError
 from byteformer_convert.evaluation.items import FileItems, Source
 
@@ -15,6 +17,8 @@ from byteformer_convert.evaluation.items import FileItems, Source
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 AUDIO_SUFFIXES: Final = (".wav",)
 SUFFIXES: Final = {"image": IMAGE_SUFFIXES, "audio": AUDIO_SUFFIXES}
+LONGEST_LIST: Final = 2**30  # bytes of a list or manifest; all files of ImageNet take 0.1 GB
+NUMBER: Final = re.compile(r"\d{1,9}", re.ASCII)  # of a classifier's row
 FORMATS: Final = ("auto", "tree", "list", "manifest", "datasets")
 # Files by which the datasets library's folders are known.
 DATASETS_MARKS: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "dataset_dict.json", "state.json")
@@ -92,9 +96,7 @@ def file_list(path: Path) -> Source:
         FileInputError: A line is not of that form; every such line at once.
     """
     pairs, wrong = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines_of(path):
         name, _, label = line.rpartition("\t") if "\t" in line else line.rstrip().rpartition(" ")
         if name.strip() and label.strip():
             pairs.append((name.strip(), label.strip()))
@@ -116,9 +118,7 @@ def manifest(path: Path) -> Source:
         FileInputError: A line is not of that form; every such line at once.
     """
     pairs, wrong = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines_of(path):
         try:
             entry = json.loads(line)
             pairs.append((str(entry["audio_filepath"]), str(entry["command"])))
@@ -133,9 +133,15 @@ def manifest(path: Path) -> Source:
     return _from_pairs("a Speech Commands manifest", path, pairs)
 
 
+def _lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Every line that is not empty, with its number."""
+    lines = read_plain(path, LONGEST_LIST).decode("utf-8-sig").splitlines()
+    return ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+
+
 def _from_pairs(kind: str, path: Path, pairs: list[tuple[str, str]]) -> Source:
     labels = {label for _, label in pairs}
-    numbered = kind == "a list of files" and all(label.isdecimal() for label in labels)
+    numbered = kind == "a list of files" and all(map(NUMBER.fullmatch, labels))
     classes = sorted(labels, key=int) if numbered else sorted(labels)
     index_of = {name: index for index, name in enumerate(classes)}
     items = FileItems(path.parent, [name for name, _ in pairs], [index_of[label] for _, label in pairs])
@@ -155,8 +161,20 @@ def _parquet_files(folder: Path) -> Iterator[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every file below, in ImageFolder's order: the folders sorted by their whole path, then the names."""
-    for parent, _, files in sorted(os.walk(folder, followlinks=True)):
+    """Every file below, in ImageFolder's order: the folders sorted by their whole path, then the names.
+
+    A folder that links lead to again counts once: links that lead up would make it endless.
+    """
+    seen: set[tuple[int, int]] = set()
+    found = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        status = Path(parent).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        found.append((parent, files))
+    for parent, files in sorted(found):
         yield from (Path(parent, name) for name in sorted(files))
 
 

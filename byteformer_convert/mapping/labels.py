@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from byteformer_convert.corenet.option_table import shown
+from byteformer_convert.corenet.plain_file import LONGEST, read_plain
 from byteformer_convert.errors import LabelsError
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def read_labels(path: Path, classes: int) -> tuple[str, ...]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_plain(path, LONGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LabelsError("is not UTF-8 text.", where=path.name) from error
     except OSError as error:
@@ -92,7 +94,7 @@ def _from_json(content: Any) -> tuple[str, ...]:
     if not isinstance(content, Sequence) or isinstance(content, str):
         raise ValueError("it holds neither a list nor an object")
     if wrong := [name for name in content if not isinstance(name, str) or not name.strip()]:
-        raise ValueError(f"{wrong[0]!r} is not a name")
+        raise ValueError(f"{shown(wrong[0])} is not a name")
     return tuple(content)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import yaml
+from byteformer_convert.corenet.flat_yaml import MAX_BYTES, parse_value
+from byteformer_convert.errors import OptionsError
 
 METADATA = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?$", re.DOTALL | re.MULTILINE)
 
@@ -17,8 +18,8 @@ def metadata_of(card: str) -> dict[str, Any] | None:
     """The YAML between the first two lines of `---`; None where there is none."""
     block = METADATA.match(card)
     try:
-        content = yaml.safe_load(block[1]) if block else None
-    except yaml.YAMLError:
+        content = parse_value(block[1][: MAX_BYTES + 1], source="README.md") if block else None
+    except OptionsError:
         return None
     return content if isinstance(content, dict) else None
 

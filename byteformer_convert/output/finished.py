@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from byteformer_convert.corenet.option_table import shown
+from byteformer_convert.corenet.plain_file import read_plain
 from byteformer_convert.errors import FolderError
 from byteformer_convert.output.folder import CONFIG_NAME, PROCESSOR_NAME, bundled_code
 from byteformer_convert.output.folder_fields import CONFIG_FIELDS, PROCESSOR_FIELDS, STEERING, field_problems
-from byteformer_convert.output.plain_file import read_plain
 
 # Where transformers looks for an auto_map.
 NAMING_CODE = (CONFIG_NAME, PROCESSOR_NAME, "processor_config.json", "tokenizer_config.json")

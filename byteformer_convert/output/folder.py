@@ -10,8 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from byteformer_convert.corenet.plain_file import open_plain
 from byteformer_convert.errors import UsageError
-from byteformer_convert.output.plain_file import open_plain
 from byteformer_convert.output.safetensors_file import write_safetensors
 
 if TYPE_CHECKING:

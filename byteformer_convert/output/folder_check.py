@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from byteformer_convert.corenet.option_table import shown
+from byteformer_convert.corenet.plain_file import read_plain
 from byteformer_convert.errors import FolderError
 from byteformer_convert.output.folder import (
     BATCH_CODE,
@@ -20,7 +22,6 @@ from byteformer_convert.output.folder import (
     FileRecord,
     file_record,
 )
-from byteformer_convert.output.plain_file import read_plain
 from byteformer_convert.output.staging import REPORT_NAME
 
 REQUIRED = (CONFIG_NAME, PROCESSOR_NAME, CARD_NAME, *MODEL_CODE, BATCH_CODE)
@@ -80,7 +81,7 @@ def parity_gap(report: Mapping[str, Any]) -> str | None:
         return f"{REPORT_NAME} says nothing of parity"
     if verdict == "skipped":
         return "parity was skipped when the folder was written"
-    return None if verdict == "passed" else f"parity is {verdict!r}"
+    return None if verdict == "passed" else f"parity is {shown(verdict)}"
 
 
 def _read_report(folder: Path) -> dict[str, Any] | str:
@@ -101,7 +102,7 @@ def _listed(rows: Any) -> dict[str, FileRecord] | str:
     except (KeyError, TypeError, ValueError, OverflowError):
         return f"{REPORT_NAME} does not list the folder's files"
     if outside := [record.name for record in records if Path(record.name).name != record.name]:
-        return f"{REPORT_NAME} lists {outside[0]!r}, which is not a file of the folder itself"
+        return f"{REPORT_NAME} lists {shown(outside[0])}, which is not a file of the folder itself"
     return {record.name: record for record in records}
 
 

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from byteformer_convert.corenet.plain_file import read_plain
 from byteformer_convert.errors import HubError, UsageError
 from byteformer_convert.output.card_text import metadata_of, with_name
 from byteformer_convert.output.folder import CARD_NAME, FileRecord, json_bytes
 from byteformer_convert.output.folder_check import FolderCheck, check_folder
 from byteformer_convert.output.staging import REPORT_NAME
+
+MOST_SHOWN = 20
 
 # Source: huggingface_hub.utils.validate_repo_id; here a user's or an organisation's name has to be there, too.
 REPO_ID = re.compile(r"(?!.*(--|\.\.|\.git$))[\w.-]+/(?=[\w.-]{1,96}$)\w([\w.-]*\w)?", re.ASCII)
@@ -116,16 +119,25 @@ def _check_request(request: PushRequest) -> None:
 
 
 def _problems(check: FolderCheck, *, allow_unverified: bool) -> list[str]:
-    problems = [*check.problems]
+    problems = [*check.problems, *_links_out(check)]
     if check.unverified is not None and check.report and not allow_unverified:
         problems.append(check.unverified)
-    if not check.problems and _metadata(check) is None:
+    if not problems and _metadata(check) is None:
         problems.append(f"{CARD_NAME} does not begin with metadata between two lines of `---`")
     return problems
 
 
+def _links_out(check: FolderCheck) -> list[str]:
+    """Links are followed where a folder is read, for the Hub's cache is made of them; what they lead to is not sent."""
+    folder = check.folder.resolve()
+    names = [file.name for file in check.files if (folder / file.name).resolve().parent != folder]
+    return [f"{name} is a link that leaves the folder" for name in names]
+
+
 def _refusal(check: FolderCheck, problems: Sequence[str]) -> HubError:
-    several = "\n  ".join(["is not ready to be published:", *(f"{problem}." for problem in problems)])
+    more = len(problems) - MOST_SHOWN
+    shown = [f"{problem}." for problem in problems[:MOST_SHOWN]] + ([f"and {more:,} more."] if more > 0 else [])
+    several = "\n  ".join(["is not ready to be published:", *shown])
     one = f"is not ready to be published: {problems[0]}."
     only_parity = list(problems) == [check.unverified]
     hint = (
@@ -135,18 +147,22 @@ def _refusal(check: FolderCheck, problems: Sequence[str]) -> HubError:
 
 
 def _metadata(check: FolderCheck) -> Mapping[str, Any] | None:
-    return metadata_of((check.folder / CARD_NAME).read_text(encoding="utf-8", errors="replace"))
+    return metadata_of(read_plain(check.folder / CARD_NAME).decode("utf-8", errors="replace"))
 
 
 def _naming(check: FolderCheck, repo_id: str) -> dict[str, bytes]:
     """The card with the repository's name in its code, and the report that fits it: strangers paste the code."""
-    old = (check.folder / CARD_NAME).read_bytes()
-    card = with_name(old.decode("utf-8"), repo_id).encode()
+    old = read_plain(check.folder / CARD_NAME)
+    card = with_name(old.decode("utf-8", errors="surrogateescape"), repo_id).encode("utf-8", errors="surrogateescape")
     if card == old:
         return {}
     rows = [row for row in check.report["files"] if row["name"] != CARD_NAME]
     rows = sorted([*rows, _record(CARD_NAME, card).to_dict()], key=lambda row: str(row["name"]))
-    return {CARD_NAME: card, REPORT_NAME: json_bytes({**check.report, "files": rows})}
+    try:
+        report = json_bytes({**check.report, "files": rows})
+    except (ValueError, RecursionError) as error:  # NaN, which Python reads and JSON does not know; or nested too deep
+        raise _refusal(check, [f"{REPORT_NAME} cannot be written again: {error}"]) from error
+    return {CARD_NAME: card, REPORT_NAME: report}
 
 
 def _record(name: str, content: bytes) -> FileRecord:

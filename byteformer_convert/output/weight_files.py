@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from byteformer_convert.corenet.plain_file import open_plain, read_plain
 from byteformer_convert.errors import FolderError
 from byteformer_convert.output.folder import INDEX_NAME, WEIGHTS_NAME
-from byteformer_convert.output.plain_file import open_plain, read_plain
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -90,7 +90,7 @@ def test_a_push_may_be_a_mapping(tmp_path: Path) -> None:
         ({"weights": "a.pt", "dtype": "int8"}, "entry 1: dtype is 'int8', not auto, float32"),
         ({"name": "x", "weights": 3}, r"entry 1 \(x\): weights is 3, not a path"),
         ({"weights": "a.pt", "skip_parity": "yes"}, "skip_parity is 'yes', not true or false"),
-        ({"weights": "a.pt", "trim_positions": True}, "trim_positions is True, not a whole number"),
+        ({"weights": "a.pt", "trim_positions": True}, "trim_positions is true, not a whole number"),
         ({"config": "a.yaml"}, "entry 1: has neither weights nor published"),
         ({"name": "a/b", "weights": "a.pt"}, "name is 'a/b', which cannot be a folder's"),
         ({"name": ".a", "weights": "a.pt"}, "cannot be a folder's"),

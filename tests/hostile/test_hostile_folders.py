@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from byteformer_convert.corenet.plain_file import read_plain
 from byteformer_convert.errors import FolderError
 from byteformer_convert.loading import check_code
 from byteformer_convert.output.finished import read_config
 from byteformer_convert.output.folder import write_code
 from byteformer_convert.output.folder_check import check_folder
-from byteformer_convert.output.plain_file import read_plain
 
 OTHER = ("other/repo--modeling_byteformer.X", "../x.X", "x.X", ["configuration_byteformer.A", "o/r--m.X"], 5)
 
