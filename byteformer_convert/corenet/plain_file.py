@@ -19,7 +19,8 @@ def read_plain(path: Path, longest: int = LONGEST) -> bytes:
         OSError: It is not there, is no regular file, or is longer than `longest`.
     """
     with open_plain(path) as file:
-        content = file.read(longest + 1)
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, longest) + 1)  # so much is taken, however little there is
     if len(content) > longest:
         raise OSError(errno.EFBIG, f"it has more than {longest:,} bytes", str(path))
     return content

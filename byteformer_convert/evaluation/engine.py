@@ -208,7 +208,9 @@ class _Run:
         if self.request.journal is None or not self.processes.is_main_process:
             return None
         journal = stack.enter_context(Journal(self.request.journal, self._subject(plan)))
-        for record in journal.finished():
+        sizes = {"batches": plan.batches, "files": plan.files}
+        sizes |= {"classes": len(self.loaded.labels), "arithmetics": len(self.variants)}
+        for record in journal.finished(lambda record: record.fits(**sizes)):
             tally.add(record)
         return journal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
@@ -52,8 +52,15 @@ class Journal:
     def __exit__(self, *exception: object) -> None:
         self._file.close()
 
-    def finished(self) -> Iterator[BatchRecord]:
-        """The batches in it, one at a time."""
+    def finished(self, fits: Callable[[BatchRecord], bool] = lambda record: True) -> Iterator[BatchRecord]:
+        """The batches in it, one at a time.
+
+        Args:
+            fits: Whether this evaluation can have given a batch.
+
+        Raises:
+            FileInputError: A line is not of a journal, or does not fit.
+        """
         with self.path.open(encoding="utf-8") as file:
             next(file, None)
             for number, line in enumerate(file, start=2):
@@ -61,6 +68,8 @@ class Journal:
                     record = BatchRecord.from_dict(json.loads(line))
                 except UNUSABLE as error:
                     raise self._unreadable(number) from error
+                if not fits(record):
+                    raise self._unreadable(number)
                 yield record
 
     def append(self, record: BatchRecord) -> None:

@@ -88,6 +88,20 @@ class BatchRecord:
             "precision": None if precision is None else [precision.files, precision.changed, precision.difference],
         }
 
+    def fits(self, *, batches: int, files: int, classes: int, arithmetics: int) -> bool:
+        """Whether an evaluation of so many of each can have given it."""
+        return (
+            self.batch < batches
+            and all(index < files for index, _ in self.broken)
+            and all(
+                file.index < files
+                and file.row < classes
+                and len(file.scores) == arithmetics
+                and all(score.predicted < classes for score in file.scores)
+                for file in self.files
+            )
+        )
+
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> BatchRecord:
         """The way back.
@@ -114,7 +128,7 @@ def _sample(files: Any, changed: Any, difference: Any) -> PrecisionSample:
 
 def _whole(value: Any) -> int:
     """The same, if it is a whole number that an evaluation may give: a journal may be anybody's."""
-    if type(value) is not int or not 0 <= value < 2**63:
+    if type(value) is not int or not 0 <= value < 2**80:
         raise ValueError(f"{type(value).__name__} in place of a whole number")
     return value
 

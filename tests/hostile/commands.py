@@ -25,15 +25,16 @@ def inspect_and_draw(**arguments: Any) -> Inspection:
     try:
         inspection = inspect(**arguments)
     except ByteFormerConvertError as error:
-        _draw(partial(Reporter.error, error=error))
+        draw(partial(Reporter.error, error=error))
         raise
-    _draw(lambda reporter: draw_inspection(reporter, inspection))
+    draw(lambda reporter: draw_inspection(reporter, inspection))
     return inspection
 
 
-def _draw(draw: Callable[[Reporter], None]) -> None:
+def draw(how: Callable[[Reporter], None]) -> None:
+    """Draws a result both ways, and looks at what a terminal would get."""
     for as_json in (True, False):
-        found = CONTROL & set(drawn(draw, as_json=as_json))
+        found = CONTROL & set(drawn(how, as_json=as_json))
         assert not found, f"control characters reach the terminal: {sorted(found)}"
 
 

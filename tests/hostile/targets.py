@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.hostile.checkpoint_targets import CHECKPOINT_TARGETS
+from tests.hostile.folder_targets import FOLDER_TARGETS
+from tests.hostile.list_targets import LIST_TARGETS
+from tests.hostile.media_targets import MEDIA_TARGETS
 from tests.hostile.options_targets import OPTIONS_TARGETS
 
 if TYPE_CHECKING:
@@ -15,5 +18,8 @@ TARGETS: dict[str, Target] = {
     for target in (
         *OPTIONS_TARGETS,
         *CHECKPOINT_TARGETS,
+        *FOLDER_TARGETS,
+        *LIST_TARGETS,
+        *MEDIA_TARGETS,
     )
 }
