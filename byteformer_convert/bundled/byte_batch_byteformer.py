@@ -30,10 +30,9 @@ def read_file(path: str | Path) -> bytes:
         raise FileNotFoundError(f"{path}: no such file. Paths are read from this machine; download a URL first.")
     if not path.is_file():
         raise ValueError(f"{path}: is a pipe or a device, not a file.")
-    with path.open("rb") as file:
-        content = file.read(min(path.stat().st_size, LONGEST_FILE) + 1)
-    if len(content) > LONGEST_FILE:
+    if path.stat().st_size > LONGEST_FILE:
         raise ValueError(f"{path}: more than {LONGEST_FILE:,} bytes are not read.")
+    content = path.read_bytes()
     if not content:
         raise ValueError(f"{path}: the file is empty.")
     return content

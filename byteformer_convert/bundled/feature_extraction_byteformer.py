@@ -259,7 +259,8 @@ def _float32(data: bytes) -> np.ndarray:
 
 
 def _float64(data: bytes) -> np.ndarray:
-    return np.frombuffer(data, "<f8").astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinity, which is refused
+        return np.frombuffer(data, "<f8").astype(np.float32)
 
 
 DECODERS = {

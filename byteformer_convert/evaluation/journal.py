@@ -61,7 +61,7 @@ class Journal:
         Raises:
             FileInputError: A line is not of a journal, or does not fit.
         """
-        with self.path.open(encoding="utf-8") as file:
+        with self.path.open("rb") as file:  # bytes: what is no text is found in its line
             next(file, None)
             for number, line in enumerate(file, start=2):
                 try:
