@@ -174,3 +174,22 @@ def test_every_kind_of_picture_is_taken(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("x.tif" if mode in ("CMYK", "F") else "x.png")
     Image.new(mode, (50, 60)).save(path)
     assert ByteFormerImageProcessor(file_encoding="fHWC")(path)["input_ids"][0].shape == (224 * 224 * 3,)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_an_evaluation_lists_bad_files_and_counts_the_others(tmp_path: Path) -> None:
+    folder, data = make_folder(tmp_path, classes=2), tmp_path / "data"
+    for name in ("a", "b"):
+        (data / name).mkdir(parents=True)
+        write_photo(data / name / "good.png")
+        (data / name / "again").symlink_to(".")
+    for name, content in [("bomb.png", png(2**31 - 1, 2**31 - 1)), ("eps.jpg", EPS), ("empty.png", b"")]:
+        (data / "a" / name).write_bytes(content)
+    os.mkfifo(data / "a" / "pipe.png")
+    (data / "b" / "zero.png").symlink_to("/dev/zero")
+    arguments = ["evaluate", str(folder), "--data", str(data), "--workers", "0", "--json", "--quiet"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    broken = json.loads(result.stdout)["broken"]
+    names = [file["name"] for file in broken["listed"]]
+    assert names == ["a/bomb.png", "a/empty.png", "a/eps.jpg", "a/pipe.png", "b/zero.png"]
