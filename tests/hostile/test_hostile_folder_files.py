@@ -179,6 +179,7 @@ def test_a_hostile_folder_ends_every_command_with_3(folder: Path, tmp_path: Path
     for command in commands:
         code, words = run(*command)
         assert (code, words.count("error:")) == (3, 1), (command, words)
+        assert name not in STEERING or name in words
         assert len(words) < 10_000
     assert listing(tmp_path) == before
 
@@ -192,6 +193,18 @@ def test_verify_looks_before_it_runs_a_folder(good: Path, folder: Path, tmp_path
     code, words = run("verify", folder, "--config", good.parent / "model.yaml", "--weights", good.parent / "model.pt")
     assert code == (4 if name.startswith("hidden") else 3), words
     assert not list((tmp_path / "here").iterdir())
+
+
+def test_a_second_config_runs_no_code(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "m.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass C: pass\n")
+    shutil.copyfile(folder / CONFIG, folder / "config.4.0.0.json")
+    changed("config.4.0.0.json", auto_map={"AutoConfig": f"{tmp_path / 'evil'}--m.C"})(folder)
+    changed(CONFIG, configuration_files=["config.json", "config.4.0.0.json"])(folder)
+    assert run("predict", folder, "x.png")[0] == 3
+    assert not (tmp_path / "ran").exists()
+    run("predict", folder, "x.png", "--trust-remote-code")
+    assert (tmp_path / "ran").exists()  # it is as dangerous as it claims
 
 
 def test_planted_bytecode_and_code_in_subfolders_are_not_run(folder: Path, tmp_path: Path) -> None:

@@ -161,6 +161,13 @@ def test_ghostscript_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
         processor(Image.open(io.BytesIO(EPS)))
 
 
+@pytest.mark.parametrize("rate", [0, 1, 999_983, 2**32 - 1])
+def test_a_rate_whose_filter_no_machine_holds_is_refused(tmp_path: Path, rate: int) -> None:
+    (tmp_path / "x").write_bytes(wav(rate=rate))
+    with pytest.raises(ValueError, match="cannot be resampled"):
+        ByteFormerFeatureExtractor(file_format="wav")(tmp_path / "x")
+
+
 def test_a_file_of_more_than_a_gigabyte_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "x"
     with path.open("wb") as file:
