@@ -14,7 +14,7 @@ from byteformer_convert.batch.watcher import Watcher
 from byteformer_convert.batch.workers import convert_all
 from byteformer_convert.errors import UsageError
 from byteformer_convert.output.folder import file_record, write_json
-from byteformer_convert.output.staging import output_errors
+from byteformer_convert.output.placed_files import placed_files
 
 # Worst first: a bug; numbers that are not CoreNet's; then what somebody else has to mend.
 WORST_FIRST: Final = (1, 4, 5, 3, 2, 6, 0)
@@ -91,9 +91,8 @@ def run_batch(
     left = (done.get(entry.name, Outcome(entry.name, "not started")) for entry in entries)
     report_file = settings.output / _report_name(shard)
     batch = Batch(manifest.name, file_record(manifest).sha256, shard, tuple(left), interrupted, report_file)
-    with output_errors(report_file):
-        settings.output.mkdir(parents=True, exist_ok=True)
-        write_json(report_file, {"schema_version": 1, **batch.to_dict()})
+    with placed_files([report_file], force=True) as (staged,):
+        write_json(staged, {"schema_version": 1, **batch.to_dict()})
     return batch
 
 

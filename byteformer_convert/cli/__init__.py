@@ -55,8 +55,15 @@ for command in (convert, verify, inspect, predict, evaluate, push_to_hub, demo, 
 
 def main() -> None:
     """Entry point of the console script."""
-    # So that a job that is told to stop cleans up behind itself, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, interrupt)
+    # SIGTERM, too: so that a job that is told to stop cleans up behind itself, as after Ctrl-C.
+    ours = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where nohup or a shell's & turned it off
-        signal.signal(signal.SIGINT, interrupt)
-    app()
+        ours.append(signal.SIGINT)
+    for number in ours:
+        signal.signal(number, interrupt)
+    try:
+        app()
+    finally:
+        # Nothing is left to clean up, and Python's own way out would answer a signal with a traceback.
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from threading import Event
 from types import FrameType
 from typing import Annotated
 
@@ -16,13 +16,15 @@ from byteformer_convert.errors import ByteFormerConvertError
 from byteformer_convert.report import Reporter
 
 INTERRUPTED = 130
-_interrupted = Event()
+_signals: list[int] = []  # that asked us to stop. No Event: its lock would be taken twice by two signals in a row
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Handles a signal that asks us to stop."""
-    _interrupted.set()
-    raise KeyboardInterrupt
+    """Handles a signal that asks us to stop. Once we are on our way out, another one disturbs no clean-up."""
+    on_our_way = bool(_signals) and sys.exception() is not None
+    _signals.append(number)
+    if not on_our_way:
+        raise KeyboardInterrupt
 
 
 class WeightsKeyChoice(StrEnum):
@@ -63,7 +65,7 @@ def reporting(*, as_json: bool, quiet: bool) -> Iterator[Reporter]:
         yield reporter
     except (Exception, KeyboardInterrupt) as error:
         # torch's and safetensors' C code may turn a KeyboardInterrupt into an error of their own.
-        if _interrupted.is_set() or isinstance(error, KeyboardInterrupt):
+        if _signals or isinstance(error, KeyboardInterrupt):
             reporter.interrupted()
             raise typer.Exit(INTERRUPTED) from None
         if isinstance(error, ByteFormerConvertError):

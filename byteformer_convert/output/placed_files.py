@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from byteformer_convert.errors import OutputError
-from byteformer_convert.output.staging import PARTIAL, output_errors
+from byteformer_convert.output.partial import make_locked, partial_path, remove, remove_leftovers
+from byteformer_convert.output.staging import output_errors
 
 
 @contextmanager
@@ -23,18 +24,23 @@ def placed_files(targets: Sequence[Path], *, force: bool = False) -> Iterator[tu
         OutputError: A target is there already, or cannot be written.
     """
     refuse_existing(targets, force=force)
-    staged = tuple(target.with_name(f".{target.name}{PARTIAL}{os.getpid()}") for target in targets)
+    staged = tuple(partial_path(target) for target in targets)
+    locks: list[int | None] = []
     try:
         with output_errors(targets[0]):
-            for target in targets:
+            for path, target in zip(staged, targets, strict=True):
                 target.parent.mkdir(parents=True, exist_ok=True)
+                remove_leftovers(target)
+                locks.append(make_locked(path, folder=False))
             yield staged
         refuse_existing(targets, force=force)  # some time has passed
         _place(staged, targets)
     finally:
         for path in staged:
-            with suppress(OSError):
-                path.unlink()
+            remove(path)
+        for lock in locks:
+            if lock is not None:
+                os.close(lock)
 
 
 def refuse_existing(targets: Sequence[Path], *, force: bool) -> None:

@@ -8,22 +8,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from byteformer_convert.errors import OutputError
+from byteformer_convert.output.partial import make_locked, partial_path, remove, remove_leftovers
 from byteformer_convert.output.swap import exchange, put_in_place
 
-try:
-    from fcntl import LOCK_EX, LOCK_NB, flock
-except ImportError:  # not a Unix: leftovers of a killed run are then never taken for leftovers
-    flock = None  # type: ignore[assignment]
-
 REPORT_NAME = "conversion_report.json"
-PARTIAL = ".partial-"
-ATTEMPTS = 3  # at a folder of one's own
 
 ADVICE = {
     errno.ENOSPC: "Free some space, or choose an --output on another disk.",
@@ -72,15 +65,16 @@ def staged_folder(target: Path, *, force: bool) -> Iterator[Path]:
     check_target(target, force=force)
     with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
-        staged, lock = _new_partial(target)
-    try:
+        remove_leftovers(target)
+    staged, lock = partial_path(target), None
+    try:  # from before it is there: an interrupt may come between any two steps
         with output_errors(target):
+            lock = make_locked(staged, folder=True)
             yield staged
             _write_through(staged)
             _take_place(staged, target, force=force)
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        remove(staged)
         if lock is not None:
             os.close(lock)
 
@@ -153,53 +147,3 @@ def sync(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in CANNOT_SYNC:
             raise
-
-
-def _new_partial(target: Path) -> tuple[Path, int | None]:
-    """A new folder beside the target and, where there are locks, the descriptor that holds its lock."""
-    folder = target.parent / f".{target.name}{PARTIAL}{os.getpid()}"
-    for _ in range(ATTEMPTS):
-        shutil.rmtree(folder, ignore_errors=True)  # of a dead process that had our number
-        folder.mkdir()
-        lock = _lock(folder)
-        if lock is not None and _is_open_at(lock, folder):
-            return folder, lock
-        if lock is not None:  # another run took the folder for a leftover before it was locked
-            os.close(lock)
-    folder.mkdir(exist_ok=True)
-    return folder, None  # a file system without locks
-
-
-def _is_open_at(descriptor: int, folder: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), folder.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _remove_leftovers(target: Path) -> None:
-    """What runs that were killed have left beside the target; a living run holds a lock on its own."""
-    for leftover in target.parent.glob(f".{_escaped(target.name)}{PARTIAL}*"):
-        lock = _lock(leftover)
-        if lock is not None:
-            shutil.rmtree(leftover, ignore_errors=True)
-            os.close(lock)
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-def _lock(folder: Path) -> int | None:
-    """A descriptor that holds the folder's lock; None where somebody else does, or where there are no locks."""
-    if flock is None:
-        return None
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            flock(descriptor, LOCK_EX | LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-        else:
-            return descriptor
-    return None

@@ -69,3 +69,15 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         write([tmp_path / "file" / "a.pt"], ["x"])
+
+
+def test_what_a_killed_run_has_left_goes_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    target = tmp_path / "a.pt"
+    (tmp_path / ".a.pt.partial-1").write_text("of a killed run")
+    with placed_files([target]) as (living,):
+        living.write_text("first")
+        write([target], ["second"])
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a.pt", living.name])
+        target.unlink()
+    assert target.read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]

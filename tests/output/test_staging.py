@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from byteformer_convert.errors import OutputError
-from byteformer_convert.output import staging
+from byteformer_convert.output import partial, staging
 from byteformer_convert.output.staging import REPORT_NAME, check_target, output_errors, staged_folder
 
 
@@ -202,14 +202,11 @@ def test_a_killed_run_leaves_the_old_folder_and_the_next_one_cleans_up(tmp_path:
     assert names(tmp_path) == sorted([name, bystander.name])
 
 
-def test_a_living_run_keeps_its_folder_while_another_one_finishes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_living_run_keeps_its_folder_while_another_one_finishes(tmp_path: Path) -> None:
     target = tmp_path / "out"
     with staged_folder(target, force=True) as first:
         (first / "config.json").write_text("first")
         (first / REPORT_NAME).write_text("{}")
-        monkeypatch.setattr(staging.os, "getpid", lambda: 1)  # the other run
         write(target, "second", force=True)
         assert (first / "config.json").read_text() == "first"
         assert (target / "config.json").read_text() == "second"
@@ -220,7 +217,7 @@ def test_a_living_run_keeps_its_folder_while_another_one_finishes(
 def test_a_folder_that_is_taken_for_a_leftover_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, taken = staging._lock, []
+    lock, taken = partial._lock, []
 
     def snatched(folder: Path) -> int | None:
         if not taken:
@@ -228,13 +225,13 @@ def test_a_folder_that_is_taken_for_a_leftover_before_it_is_locked_is_made_again
             folder.rmdir()  # the other run was faster
         return lock(folder)
 
-    monkeypatch.setattr(staging, "_lock", snatched)
+    monkeypatch.setattr(partial, "_lock", snatched)
     write(tmp_path / "out")
     assert taken
     assert (tmp_path / "out" / "config.json").read_text() == "new"
 
 
 def test_without_locks_a_folder_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "flock", None)
+    monkeypatch.setattr(partial, "flock", None)
     write(tmp_path / "out")
     assert names(tmp_path) == ["out"]
