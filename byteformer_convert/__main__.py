@@ -1,8 +1,19 @@
-"""`python -m byteformer_convert` is the command `byteformer-convert`."""
+"""`python -m byteformer_convert` is the command `byteformer-convert`, and this its entry point."""
 
 from __future__ import annotations
 
-from byteformer_convert.cli import main
+import signal
+
+
+def main() -> None:
+    """Loads the command and runs it."""
+    # While it loads, Ctrl-C ends the process without a word: nothing is half written, a traceback would explain nothing.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from byteformer_convert.cli import main as command
+
+    command()
+
 
 if __name__ == "__main__":
     main()

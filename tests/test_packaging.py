@@ -60,7 +60,7 @@ def test_the_wheel_holds_the_package_and_the_configs_and_nothing_else(wheel: zip
 def test_the_wheel_installs_the_command(wheel: zipfile.ZipFile) -> None:
     entry_points = configparser.ConfigParser()
     entry_points.read_string(metadata(wheel, "entry_points.txt"))
-    assert dict(entry_points["console_scripts"]) == {"byteformer-convert": "byteformer_convert.cli:main"}
+    assert dict(entry_points["console_scripts"]) == {"byteformer-convert": "byteformer_convert.__main__:main"}
 
 
 def test_the_wheel_says_version_python_and_licence(wheel: zipfile.ZipFile) -> None:

@@ -57,7 +57,7 @@ def main() -> None:
     """Entry point of the console script."""
     # SIGTERM, too: so that a job that is told to stop cleans up behind itself, as after Ctrl-C.
     ours = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where nohup or a shell's & turned it off
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as nohup and a shell's & leave it
         ours.append(signal.SIGINT)
     for number in ours:
         signal.signal(number, interrupt)

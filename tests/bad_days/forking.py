@@ -38,7 +38,7 @@ SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl
 
 def main() -> None:
     place = sys.argv[1]
-    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)  # what outlives a command becomes ours, so that it can be counted
+    adopt_orphans()
     answers = os.fdopen(os.dup(1), "w")
     _import()
     print(json.dumps({"ready": True}), file=answers, flush=True)
@@ -49,7 +49,7 @@ def main() -> None:
             answers.close()
             _run(request, place)  # and ends as a process of its own does
             return
-        print(json.dumps(_answer(command)), file=answers, flush=True)
+        print(json.dumps(end_of(command)), file=answers, flush=True)
 
 
 def _import() -> None:
@@ -80,7 +80,7 @@ def _run(request: dict[str, Any], place: str) -> None:
     os.environ.update(request["environment"])
     tempfile.tempdir = None
     sys.argv = ["byteformer-convert", *request["arguments"]]
-    from byteformer_convert.cli import main as command
+    from byteformer_convert.__main__ import main as command
 
     if request["point"] is not None:
         _arm(request["point"], place)
@@ -153,44 +153,49 @@ def _on_line(reached: Callable[[str], None]) -> Callable[..., Any]:
 # In the process that forks.
 
 
-def _answer(command: int) -> dict[str, Any]:
-    """How the command ended, and what it left running."""
-    code = None
-    end = time.monotonic() + PATIENCE
-    while code is None and time.monotonic() < end:
-        code = _reaped().get(command)
-        time.sleep(0.002)
-    hung = code is None
-    left = _left(PATIENCE if not hung else 0)
-    if left:
+def adopt_orphans() -> None:
+    """What outlives a command becomes a child of ours (on Linux), so that it can be waited for."""
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+
+
+def end_of(command: int, leave: int | None = None) -> dict[str, Any]:
+    """How a command ended, the leader of a group, and whether it left something running; whatever it is, it is ended.
+
+    Args:
+        command: Its process number.
+        leave: A child that is not the command's.
+    """
+    codes: dict[int, int] = {}
+    hung = not _wait(lambda: _reap(codes, leave) or command in codes)
+    left = not hung and not _wait(lambda: _reap(codes, leave))
+    if hung or left:
         os.killpg(command, signal.SIGKILL)
-        _left(PATIENCE)
-    return {"code": code, "hung": hung, "left_running": left}
+        _wait(lambda: _reap(codes, leave))
+    return {"code": codes.get(command), "hung": hung, "left_running": left}
 
 
-def _reaped() -> dict[int, int]:
-    ended = {}
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return ended
-        if pid == 0:
-            return ended
-        ended[pid] = os.waitstatus_to_exitcode(status)
+def _reap(codes: dict[int, int], leave: int | None) -> bool:
+    """Takes down who has ended; whether nobody is left."""
+    for pid in _children():
+        if pid != leave:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                codes[ended] = os.waitstatus_to_exitcode(status)
+    return not [pid for pid in _children() if pid != leave]
 
 
-def _left(patience: float) -> bool:
-    """Whether anything that the command started is still there after a while."""
-    end = time.monotonic() + patience
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
+def _children() -> list[int]:
+    tasks = Path("/proc/self/task")
+    return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+
+
+def _wait(happened: Callable[[], bool]) -> bool:
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        if time.monotonic() > end:
             return False
-        if pid == 0 and time.monotonic() >= end:
-            return True
         time.sleep(0.002)
+    return True
 
 
 if __name__ == "__main__":

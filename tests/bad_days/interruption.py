@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,10 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.small_world import contents
+from byteformer_convert.output.staging import REPORT_NAME
+from tests.small_world import contents, write_world
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = Path(__file__).with_name("forking.py")
+TORCHS_OWN = "torchinductor_"  # its cache for compiled code, which it makes when it is imported
+PAPERS = (REPORT_NAME, "README.md")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -68,8 +72,8 @@ class Forks:
     def __init__(self, place: Path) -> None:
         self.place = place
         self.scratch = place / "tmp"
-        self._streams = place.with_name(f"{place.name}-streams")
-        for folder in (self.scratch, self._streams):
+        self.streams = place.with_name(f"{place.name}-streams")
+        for folder in (self.scratch, self.streams):
             folder.mkdir()
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
         self._process = subprocess.Popen(
@@ -79,6 +83,7 @@ class Forks:
             env=environment,
             text=True,
         )
+        self.pid = self._process.pid
         self._answer()
 
     def run(self, *arguments: str | Path, point: Point | None = None, **environment: str) -> Ended:
@@ -86,20 +91,20 @@ class Forks:
         request = {
             "arguments": [str(argument) for argument in arguments],
             "environment": {"TMPDIR": str(self.scratch), **environment},
-            "stdout": str(self._streams / "out"),
-            "stderr": str(self._streams / "err"),
+            "stdout": str(self.streams / "out"),
+            "stderr": str(self.streams / "err"),
             "point": None if point is None else asdict(point),
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._answer()
-        texts = ((self._streams / name).read_text(encoding="utf-8", errors="replace") for name in ("out", "err"))
+        texts = ((self.streams / name).read_text(encoding="utf-8", errors="replace") for name in ("out", "err"))
         return Ended(answer["code"], answer["hung"], answer["left_running"], *texts)
 
     def points(self, kind: str, *arguments: str | Path) -> list[str]:
         """What the points of a command are."""
-        path = self._streams / "points"
+        path = self.streams / "points"
         ended = self.run(*arguments, point=Point(kind, list=str(path)))
         assert ended.code == 0, ended.stderr
         return path.read_text(encoding="utf-8").splitlines()
@@ -151,49 +156,79 @@ class Scene:
             for name, content in self.old.items():
                 (self.target / name).write_bytes(content)
 
+    def is_new(self, there: Mapping[str, bytes] | None) -> bool:
+        """Whether this is the new folder, with parity or without: only the card and the report speak of it."""
+        if there is None or there.keys() != self.new.keys():
+            return False
+        if any(there[name] != content for name, content in self.new.items() if name not in PAPERS):
+            return False
+        report = json.loads(there[REPORT_NAME])
+        card = next(file for file in report["files"] if file["name"] == "README.md")
+        return report["request"]["license"] is None and card["sha256"] == hashlib.sha256(there["README.md"]).hexdigest()
+
+    def is_whole(self, there: Mapping[str, bytes] | None) -> bool:
+        """Whether this is the old folder or the new one."""
+        return there == self.old or self.is_new(there)
+
     def beside(self) -> list[str]:
         """What lies beside the target."""
         return sorted(path.name for path in self.target.parent.iterdir() if path != self.target)
 
 
+def make_scene(runner: Forks) -> Scene:
+    """The smallest checkpoint there is, converted over a folder that says another licence."""
+    config, weights = write_world(runner.place / "in")
+    target = runner.place / "out" / "folder"
+    arguments = ("convert", "--config", config, "--weights", weights, "--output", target, "--skip-parity")
+    target.parent.mkdir()
+    folders = []
+    for more in ((), ("--license", "mit")):
+        ended = runner.run(*arguments, *more)
+        assert ended.code == 0, ended.stderr
+        folders.append(contents(target))
+        shutil.rmtree(target)
+    assert folders[0] != folders[1]
+    return Scene(arguments, target, old=folders[1], new=folders[0])
+
+
 def faults_of(runner: Forks, scene: Scene, point: Point) -> list[str]:
-    """Everything that is wrong after a command was hit at a point, and after the next one; empty where nothing is."""
+    """Everything that is wrong after a conversion was hit at a point, and after the next one; empty: nothing is."""
     scene.set_up()
-    ended = runner.run(*scene.arguments, "--force", point=point)
-    faults = list(_first(scene, point, ended)) + [f"left {path.name} in TMPDIR" for path in _taken(runner.scratch)]
-    if not scene.beside():  # nothing that the next run could stumble over
-        return faults
-    again = runner.run(*scene.arguments, "--force", "--skip-parity")
-    if again.code != 0:
-        faults.append(f"the next run ended with {again.code}: {again.stderr[-200:]}")
+    return faults_after(runner, scene, point, runner.run(*scene.arguments, "--force", point=point))
+
+
+def faults_after(runner: Forks, scene: Scene, point: Point, ended: Ended, *, excused: bool = False) -> list[str]:
+    """The same, once it has ended; `excused` of what it left in TMPDIR."""
+    faults = list(_first(scene, point, ended))
+    left = [path.name for path in runner.scratch.iterdir() if not path.name.startswith(TORCHS_OWN)]
+    for name in left:
+        shutil.rmtree(runner.scratch / name)
+    if left and not excused:
+        faults.append(f"left {left} in TMPDIR")
     if scene.beside():
-        faults.append(f"the next run left {scene.beside()}")
+        again = runner.run(*scene.arguments, "--force")
+        if again.code != 0:
+            faults.append(f"the next run ended with {again.code}: {again.stderr[-200:]}")
+        if scene.beside():
+            faults.append(f"the next run left {scene.beside()}")
     return faults
 
 
 def _first(scene: Scene, point: Point, ended: Ended) -> Iterator[str]:
     there = contents(scene.target) if scene.target.is_dir() else None
-    if there not in (scene.old, scene.new):
+    if not scene.is_whole(there):
         yield "the target is neither old nor new"
     if ended.hung or ended.left_running:
         yield "something is still running"
     if "Traceback" in ended.stderr:
         yield f"a traceback: {ended.stderr[-600:]}"
     if point.signal == signal.SIGKILL:
-        if ended.code != -signal.SIGKILL:
+        if ended.code != -signal.SIGKILL and not (ended.code == 0 and scene.is_new(there)):  # it was too late
             yield f"ended with {ended.code}"
         return
     # Before the command has begun and after it has ended, a signal does what it does to any process.
-    fitting = {130, -point.signal} | ({0} if there == scene.new else set())
+    fitting = {130, -point.signal} | ({0} if scene.is_new(there) else set())
     if ended.code not in fitting:
         yield f"ended with {ended.code}: {ended.stderr[-600:]}"
     if scene.beside():
         yield f"left {scene.beside()}"
-
-
-def _taken(folder: Path) -> list[Path]:
-    """What is in a folder, which is emptied."""
-    found = list(folder.iterdir())
-    for path in found:
-        shutil.rmtree(path)
-    return found
