@@ -7,7 +7,7 @@ import signal
 
 def main() -> None:
     """Loads the command and runs it."""
-    # While it loads, Ctrl-C ends the process without a word: nothing is half written, a traceback would explain nothing.
+    # While it loads, Ctrl-C ends the process without a word: nothing is half written, and no traceback helps.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from byteformer_convert.cli import main as command
