@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byteformer_convert.corenet.digest import sha256_of
 from byteformer_convert.corenet.state_dict import find_mismatches
-from byteformer_convert.errors import MappingError, UsageError
+from byteformer_convert.errors import ByteFormerConvertError, CheckpointError, FolderError, MappingError, UsageError
 from byteformer_convert.mapping.trim import kept_rows
 from byteformer_convert.output.weight_files import read_weights
 
@@ -40,6 +42,51 @@ def check_sources(config: Path | None, weights: Path, atol: float) -> None:
         )
     if not 0 < atol < float("inf"):
         raise UsageError(f"--atol is {atol}.", hint="Give a number above 0, such as 2e-5.")
+
+
+def look(config: Path | None, weights: Path) -> dict[Path, os.stat_result]:
+    """The inputs' files as they are now. What cannot be looked at is told of by whoever reads it."""
+    try:
+        folder = sorted(weights.iterdir()) if weights.is_dir() else []
+        files = [path for path in (config, weights, *folder) if path is not None]
+        return {path: path.stat() for path in files if path.is_file()}
+    except OSError:
+        return {}
+
+
+def refuse_changed(seen: Mapping[Path, os.stat_result], cause: Exception | None = None) -> None:
+    """Inputs are read several times, the weights straight from the disk: they must stay what they were.
+
+    Raises:
+        CheckpointError: One was written to since `look`.
+    """
+    for path, before in seen.items():
+        after = path.stat() if path.is_file() else None
+        if after is None or _traits(after) != _traits(before):
+            raise CheckpointError(
+                "this file was written to while it was read.",
+                where=path.name,
+                hint="Run the command again once nobody writes to it, or give a copy.",
+            ) from cause
+
+
+@contextmanager
+def blaming_changes(seen: Mapping[Path, os.stat_result]) -> Iterator[None]:
+    """An error of the block is put down to an input that was written to meanwhile, if one was.
+
+    Raises:
+        CheckpointError: As `refuse_changed`.
+    """
+    try:
+        yield
+    except ByteFormerConvertError as error:
+        refuse_changed(seen, error)
+        raise
+
+
+def _traits(status: os.stat_result) -> tuple[int, ...]:
+    # Of the file's own clock only whether it has moved, so it may be wrong.
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def fresh_process() -> FreshProcess:

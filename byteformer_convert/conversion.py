@@ -128,11 +128,12 @@ def convert(request: Request, say: Say = quietly) -> Conversion:
     """
     _check_request(request)
     check_target(request.output, force=request.force)
+    seen = checking.look(request.config, request.weights)
     source = load_options(request.config or request.weights, request.overrides)
     options = trimmed(source, request.trim_positions)
     labels = labels_for(options, request.labels)
     processor = processor_fields(options)
-    with ExitStack() as stack:
+    with checking.blaming_changes(seen), ExitStack() as stack:
         process = None if request.skip_parity else stack.enter_context(checking.fresh_process())
         say("Reading the checkpoint")
         checkpoint = checking.read_checkpoint(request.weights, request.weights_key)
@@ -145,6 +146,7 @@ def convert(request: Request, say: Say = quietly) -> Conversion:
         parity = _parity(folder, checkpoint, options, process, dtype, request, say)
         report = conversion_report(request, source, checkpoint, parity)
         files = _write_papers(folder, report, options, tensors, written, request)
+        checking.refuse_changed(seen)
     return Conversion(request.output, report, files, parity, _notes(options, source, checkpoint, parity))
 
 

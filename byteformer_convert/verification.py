@@ -97,6 +97,7 @@ def verify(
         ParityError: The folder cannot even be loaded, or is not as large as its config.json says.
     """
     checking.check_sources(config, weights, atol)
+    seen = checking.look(config, weights)
     source = options = load_options(config or weights, overrides)
     config_file = usable_config(folder)
     read_processor(folder)
@@ -107,7 +108,7 @@ def verify(
             where=folder,
             hint="Look at it, then give --trust-remote-code.",
         )
-    with checking.fresh_process() as process:
+    with checking.blaming_changes(seen), checking.fresh_process() as process:
         say("Reading the checkpoint")
         checkpoint = checking.read_checkpoint(weights, weights_key)
         checking.check_fit(checkpoint, options, weights.name)
@@ -120,6 +121,7 @@ def verify(
             raise ParityError(f"{'; '.join([*differences, *misfits])}.", where=folder)
         dtype = stored_dtype(config_file)
         parity = checking.compare_with_source(folder, checkpoint, options, process, dtype, atol, say, detailed=detailed)
+        checking.refuse_changed(seen)
     note = trim_sentence(options, source)
     return Verification(folder, parity, differences, changed, () if note is None else (note,))
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from byteformer_convert.cli.bus_error import bus_errors
 from byteformer_convert.errors import ByteFormerConvertError
 from byteformer_convert.report import Reporter
 
@@ -62,7 +63,8 @@ def reporting(*, as_json: bool, quiet: bool) -> Iterator[Reporter]:
     """A reporter for the block; our own errors end it with their message and exit code, all others stay bugs."""
     reporter = Reporter(as_json=as_json, quiet=quiet)
     try:
-        yield reporter
+        with bus_errors(reporter.error):
+            yield reporter
     except (Exception, KeyboardInterrupt) as error:
         # torch's and safetensors' C code may turn a KeyboardInterrupt into an error of their own.
         if _signals or isinstance(error, KeyboardInterrupt):

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from byteformer_convert.errors import ParityError
+from byteformer_convert.errors import OutputError, ParityError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 STRANGER = Path(__file__).with_name("stranger.py")
+# As Python and Rust end such a message, whatever the language of its words.
+NO_ROOM = re.compile(rf"(?:Errno |os error )({errno.ENOSPC}|{errno.EDQUOT})\b")
 
 
 class FreshProcess:
@@ -27,11 +32,13 @@ class FreshProcess:
 
     Raises:
         ParityError: From any method, when the folder cannot be loaded or run there.
+        OutputError: Likewise, when there is no room for its temporary files.
     """
 
     def __init__(self) -> None:
-        self._scratch = tempfile.TemporaryDirectory(prefix="byteformer-parity-")
-        self._errors = (Path(self._scratch.name) / "stderr").open("w+b")
+        with _scratch_errors():
+            self._scratch = tempfile.TemporaryDirectory(prefix="byteformer-parity-")
+            self._errors = (Path(self._scratch.name) / "stderr").open("w+b")
         self._process = subprocess.Popen(
             # -P: without the script's own folder on the path.
             [sys.executable, "-P", str(STRANGER), self._scratch.name],
@@ -89,7 +96,8 @@ class FreshProcess:
     def _ask(self, what: str, inputs: Mapping[str, Tensor], extra: dict[str, Any]) -> Callable[[], dict[str, Tensor]]:
         scratch = Path(self._scratch.name)
         question, output = scratch / "inputs.safetensors", scratch / "outputs.safetensors"
-        save_file({name: tensor.contiguous() for name, tensor in inputs.items()}, question)
+        with _scratch_errors():
+            save_file({name: tensor.contiguous() for name, tensor in inputs.items()}, question)
         self._send({what: str(question), "output": str(output), **extra})
 
         def wait() -> dict[str, Tensor]:
@@ -115,6 +123,8 @@ class FreshProcess:
             raise ParityError(f"the fresh process that tries the folder ended early: {self._last_words()}")
         answer: dict[str, Any] = json.loads(line)
         if not answer["ok"]:
+            if found := NO_ROOM.search(answer["error"]):
+                raise _scratch_error(os.strerror(int(found[1])))
             raise ParityError(
                 f"a fresh process cannot load or run the folder: {answer['error']}",
                 hint="The folder must work with transformers alone.",
@@ -126,6 +136,23 @@ class FreshProcess:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit code {self._process.returncode}"
+
+
+@contextmanager
+def _scratch_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise _scratch_error(getattr(error, "strerror", None) or str(error)) from error
+
+
+def _scratch_error(reason: str) -> OutputError:
+    where = os.environ.get("TMPDIR") or "the folder for temporary files"
+    return OutputError(
+        f"cannot be written: {reason.rstrip('.')}. The check needs it for a few megabytes.",
+        where=where,
+        hint="Free some space there, or set TMPDIR to another folder.",
+    )
 
 
 def _environment(scratch: str) -> dict[str, str]:
