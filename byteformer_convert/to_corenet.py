@@ -179,7 +179,12 @@ def _write_state(state: Mapping[str, Tensor], path: Path) -> None:
 
     # Through an open file: given a path, torch writes the file's own name into the archive.
     with path.open("wb") as file:
-        torch.save(dict(state), file)
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:  # as torch ends a file that it could not write; why comes before it
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def _as_yaml(flat: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ The heavy imports sit inside the command bodies, so that `--help` loads neither 
 from __future__ import annotations
 
 import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -19,7 +20,7 @@ from byteformer_convert.cli.inspect import inspect
 from byteformer_convert.cli.predict import predict
 from byteformer_convert.cli.published import published
 from byteformer_convert.cli.push_to_hub import push_to_hub
-from byteformer_convert.cli.shared import interrupt
+from byteformer_convert.cli.shared import INTERRUPTED, interrupt
 from byteformer_convert.cli.to_corenet import to_corenet
 from byteformer_convert.cli.verify import verify
 
@@ -59,10 +60,12 @@ def main() -> None:
     ours = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as nohup and a shell's & leave it
         ours.append(signal.SIGINT)
-    for number in ours:
-        signal.signal(number, interrupt)
     try:
+        for number in ours:
+            signal.signal(number, interrupt)
         app()
+    except KeyboardInterrupt:  # before the command has begun, or after it has ended
+        sys.exit(INTERRUPTED)
     finally:
         # Nothing is left to clean up, and Python's own way out would answer a signal with a traceback.
         for number in ours:

@@ -22,7 +22,8 @@ _signals: list[int] = []  # that asked us to stop. No Event: its lock would be t
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Handles a signal that asks us to stop. Once we are on our way out, another one disturbs no clean-up."""
-    on_our_way = bool(_signals) and sys.exception() is not None
+    passing = sys.exception()
+    on_our_way = isinstance(passing, SystemExit) or (bool(_signals) and passing is not None)
     _signals.append(number)
     if not on_our_way:
         raise KeyboardInterrupt

@@ -126,7 +126,7 @@ def file_table(files: Sequence[FileRecord]) -> Table:
     table = Table(title="Files", title_justify="left")
     table.add_column("file", overflow="fold")
     table.add_column("bytes", justify="right")
-    table.add_column("sha256")
+    table.add_column("sha256", overflow="fold")
     for file in files:
         table.add_row(escape(file.name), f"{file.size:,}", file.sha256[:16])
     return table

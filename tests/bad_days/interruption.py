@@ -227,7 +227,8 @@ def _first(scene: Scene, point: Point, ended: Ended) -> Iterator[str]:
             yield f"ended with {ended.code}"
         return
     # Before the command has begun and after it has ended, a signal does what it does to any process.
-    fitting = {130, -point.signal} | ({0} if scene.is_new(there) else set())
+    # And Python ends itself with SIGINT where an interrupt has passed through an exec().
+    fitting = {130, -point.signal, -signal.SIGINT} | ({0} if scene.is_new(there) else set())
     if ended.code not in fitting:
         yield f"ended with {ended.code}: {ended.stderr[-600:]}"
     if scene.beside():
