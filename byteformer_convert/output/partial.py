@@ -55,15 +55,7 @@ def remove_leftovers(target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """As much of a folder or file as can be removed. Who interrupts this waits for it."""
-    try:
-        _remove(path)
-    except KeyboardInterrupt:
-        _remove(path)
-        raise
-
-
-def _remove(path: Path) -> None:
+    """As much of a folder or file as can be removed."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -73,6 +73,7 @@ def staged_folder(target: Path, *, force: bool) -> Iterator[Path]:
             yield staged
             _write_through(staged)
             _take_place(staged, target, force=force)
+            remove(staged)  # the old folder; within the block, so that an interrupt finds it removed below
     finally:
         remove(staged)
         if lock is not None:
