@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from byteformer_convert.corenet.digest import sha256_of
 from byteformer_convert.corenet.state_dict import find_mismatches
-from byteformer_convert.errors import ByteFormerConvertError, CheckpointError, FolderError, MappingError, UsageError
+from byteformer_convert.errors import ByteFormerConvertError, CheckpointError, MappingError, UsageError
 from byteformer_convert.mapping.trim import kept_rows
 from byteformer_convert.output.weight_files import read_weights
 
