@@ -108,6 +108,7 @@ class Conversion:
         return {
             "output": str(self.output),
             **self.report,
+            "measured": self.parity.measured(),
             "files": [file.to_dict() for file in self.files],
             "notes": list(self.notes),
         }

@@ -57,6 +57,7 @@ class Verification:
             "folder": str(self.folder),
             "passed": self.passed,
             "parity": self.parity.to_dict(),
+            "measured": self.parity.measured(),
             "config_differences": list(self.config_differences),
             "changed_code": list(self.changed_code),
             "notes": list(self.notes),

@@ -73,6 +73,10 @@ def test_convert_json_is_one_document(small_world: World, tmp_path: Path) -> Non
     document = documents(result.stdout)
     report = json.loads((tmp_path / "out" / "conversion_report.json").read_text())
     assert document["parity"] == report["parity"]
+    assert "measured" not in report  # it is another on every machine
+    assert [case["name"] for case in document["measured"]["cases"]] == [
+        case["name"] for case in report["parity"]["cases"]
+    ]
     assert {file["name"] for file in document["files"]} == {path.name for path in (tmp_path / "out").iterdir()}
     assert document["notes"][0] == "Took the only weights in the file, a plain state dict."
     assert "Reading the checkpoint" in result.stderr

@@ -206,11 +206,13 @@ def _parity(parity: Mapping[str, Any]) -> str:
     left_out = "".join(f"\nNot tried: {sentence}.\n" for sentence in parity["left_out"])
     return "\n".join(
         [
-            f"All {weights['tensors']} tensors, mapped back, equal the checkpoint's bit for bit. Largest difference of",
-            "a logit between this folder, loaded in a fresh process, and CoreNet's arithmetic on the original",
-            "checkpoint (float32, CPU; the noise floor is how far float32 itself is from float64):",
+            f"All {weights['tensors']} tensors, mapped back, equal the checkpoint's bit for bit. The table says how",
+            "far a logit of this folder, loaded in a fresh process, is from CoreNet's arithmetic on the original",
+            "checkpoint (float32, CPU), and how far float32 itself is from float64 (the noise floor). Both are rounded",
+            "up to a power of ten, 1e-05 at least: what lies below depends on the processor, and",
+            "`byteformer-convert verify` shows it.",
             "",
-            "| input | bytes | largest difference | allowed | noise floor |",
+            "| input | bytes | difference, at most | allowed | noise floor, at most |",
             "|---|---|---|---|---|",
             *rows,
             left_out,

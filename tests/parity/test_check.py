@@ -12,7 +12,7 @@ import torch
 from byteformer_convert.checking import LOGITS_ATOL
 from byteformer_convert.parity import check
 from byteformer_convert.parity.check import case_in_doubt, compare_logits, compare_stage, compare_weights, judged
-from byteformer_convert.parity.result import CaseResult, ParityReport, StageResult, WeightsResult, round_up
+from byteformer_convert.parity.result import CaseResult, ParityReport, StageResult, WeightsResult, at_most, round_up
 
 WANTED = torch.tensor([[1.0, 2.0, 3.0]])
 NAN, INF = math.nan, math.inf
@@ -71,10 +71,14 @@ def test_another_class_fails_even_where_the_difference_passes() -> None:
     assert logits([1.0, 3.4, 3.0], torch.tensor([[1.0, 3.0, 3.0]]), torch.tensor([[1.0, 3.0, 3.05]]).double()).passed
 
 
-def test_a_noise_floor_widens_the_tolerance_tenfold() -> None:
-    case = logits([1.0, 2.0, 3.0], exact=WANTED.double() + 1e-4)
+def test_a_noise_floor_widens_the_tolerance_tenfold_where_a_difference_needs_it() -> None:
+    noisy = WANTED.double() + 1e-4
+    case = logits([1.0, 2.0, 3.0005], exact=noisy)
     assert case.noise_floor == pytest.approx(1e-4)
     assert case.tolerance == pytest.approx(1e-3)
+    assert case.passed
+    assert not logits([1.0, 2.0, 3.002], exact=noisy).passed
+    assert logits([1.0, 2.0, 3.00001], exact=noisy).tolerance == 2e-5
 
 
 # --- weights ---
@@ -116,9 +120,9 @@ def test_a_stage_may_differ_by_its_own_rounding_alone() -> None:
 def test_stages_are_looked_at_where_logits_fail_or_cannot_tell() -> None:
     good, noisy = a_case(), a_case(tolerance=1e-2, noise=1e-3)
     noisier, bad = a_case(tolerance=1e-1, noise=1e-2), a_case(difference=1.0)
-    assert case_in_doubt([good, good]) is None
-    assert case_in_doubt([good, noisy, noisier]) is noisier
-    assert case_in_doubt([noisy, bad]) is bad
+    assert case_in_doubt([good, good], 2e-5) is None
+    assert case_in_doubt([good, noisy, noisier], 2e-5) is noisier
+    assert case_in_doubt([noisy, bad], 2e-5) is bad
 
 
 # --- verdict ---
@@ -153,8 +157,33 @@ def test_the_worst_case_is_the_nearest_to_its_tolerance_and_nan_is_worse() -> No
     ("value", "rounded"),
     [(0.0, 0.0), (7.21e-7, 7.3e-7), (7.2e-7, 7.2e-7), (9.99e-5, 1e-4), (2e-5, 2e-5), (NAN, "nan"), (INF, "inf")],
 )
-def test_a_recorded_number_is_rounded_up_to_two_digits(value: float, rounded: float | str) -> None:
+def test_a_measured_number_is_rounded_up_to_two_digits(value: float, rounded: float | str) -> None:
     assert round_up(value) == rounded
+
+
+@pytest.mark.parametrize(
+    ("value", "recorded"),
+    [(0.0, 1e-5), (6e-7, 1e-5), (1e-5, 1e-5), (1.1e-5, 1e-4), (1e-4, 1e-4), (0.02, 0.1), (3.0, 10.0), (NAN, "nan")],
+)
+def test_a_recorded_number_is_rounded_up_to_a_power_of_ten(value: float, recorded: float | str) -> None:
+    assert at_most(value) == recorded
+
+
+@pytest.mark.parametrize(
+    ("difference", "tolerance", "recorded"),
+    [(5e-6, 2e-5, 1e-5), (1.5e-5, 2e-5, 2e-5), (5e-7, 1e-6, 1e-6), (3e-5, 2e-5, 3e-5), (INF, 2e-5, "inf")],
+)
+def test_a_recorded_difference_is_within_its_tolerance_and_a_fault_is_shown_as_found(
+    difference: float, tolerance: float, recorded: float | str
+) -> None:
+    report = a_report(a_case(difference, tolerance=tolerance))
+    assert report.to_dict()["cases"][0]["max_difference"] == recorded
+
+
+def test_what_another_processor_measures_gives_the_same_record() -> None:
+    here, there = a_report(a_case(1.31e-6, noise=9.7e-7)), a_report(a_case(2.2e-6, noise=1.7e-6))
+    assert here.to_dict() == there.to_dict()
+    assert here.measured()["cases"] == [{"name": "typical", "max_difference": 1.4e-6, "noise_floor": 9.7e-7}]
 
 
 def test_a_report_is_json_even_with_nan() -> None:
