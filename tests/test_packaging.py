@@ -5,10 +5,15 @@ from __future__ import annotations
 import ast
 import configparser
 import email
+import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -23,15 +28,33 @@ PACKAGE = ROOT / "byteformer_convert"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
+NOT_OURS = (".git", ".venv", ".environments", "demo-out", ".fuzz", ".*_cache", ".hypothesis")  # large, in a checkout
+STRAYS = ("stray.pt", "notes.md", "tests/__pycache__/x.pyc", ".mypy_cache/x.json", "dist/old.whl", ".venv/pyvenv.cfg")
+
+
+def build(target: str, source: Path, folder: Path) -> Path:
+    pytest.importorskip("hatchling", reason="the build backend comes with the dev extra")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=120)
+    (path,) = folder.glob("byteformer_convert-*")
+    return path
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel that pip would install, built from this checkout."""
-    pytest.importorskip("hatchling", reason="the build backend comes with the dev extra")
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (path,) = folder.glob("*.whl")
-    return zipfile.ZipFile(path)
+    return zipfile.ZipFile(build("wheel", ROOT, tmp_path_factory.mktemp("wheel")))
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source archive, built from a copy of this checkout with things lying about that are nobody's business."""
+    copy = tmp_path_factory.mktemp("copy") / "checkout"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*NOT_OURS, "__pycache__"))
+    for name in STRAYS:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text("stray")
+    return build("sdist", copy, tmp_path_factory.mktemp("sdist"))
 
 
 def metadata(wheel: zipfile.ZipFile, name: str) -> str:
@@ -57,6 +80,28 @@ def test_the_wheel_holds_the_package_and_the_configs_and_nothing_else(wheel: zip
     assert "byteformer_convert/py.typed" in found
 
 
+def test_the_sdist_holds_what_the_tests_and_a_wheel_need_and_nothing_else(
+    sdist: Path, wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (root,) = tmp_path.iterdir()
+    found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    folders = (".ci", "byteformer_convert", "configs", "docs", "scripts", "tests")
+    assert found == {f"{folder}/{name}" for folder in folders for name in files_under(ROOT / folder)} | {
+        ".gitignore",
+        "LICENSE",
+        "PKG-INFO",
+        "README.md",
+        "constraints.txt",
+        "pyproject.toml",
+    }
+    again = zipfile.ZipFile(build("wheel", root, tmp_path / "wheel"))
+    assert {name: again.read(name) for name in again.namelist()} == {
+        name: wheel.read(name) for name in wheel.namelist()
+    }
+
+
 def test_the_wheel_installs_the_command(wheel: zipfile.ZipFile) -> None:
     entry_points = configparser.ConfigParser()
     entry_points.read_string(metadata(wheel, "entry_points.txt"))
@@ -70,6 +115,72 @@ def test_the_wheel_says_version_python_and_licence(wheel: zipfile.ZipFile) -> No
     assert fields["Requires-Python"] == ">=3.11"
     assert fields["License-Expression"] == "Apache-2.0"
     assert metadata(wheel, "licenses/LICENSE") == (ROOT / "LICENSE").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module", params=["wheel", "sdist"])
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The paths of a fresh virtual environment where pip has installed this project; all else is shared with ours."""
+    pytest.importorskip("pip", reason="not there in environments that uv makes")
+    made = request.getfixturevalue(request.param)
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder, symlinks=os.name != "nt")
+    paths = sysconfig.get_paths("venv", vars={"base": str(folder), "platbase": str(folder)})
+    (Path(paths["purelib"]) / "shared.pth").write_text(sysconfig.get_path("purelib"))
+    command = [sys.executable, "-m", "pip", "--python", paths["scripts"] + "/python", "install", "--no-deps"]
+    path = made if isinstance(made, Path) else Path(str(made.filename))
+    subprocess.run([*command, "--no-index", "--no-build-isolation", path], check=True, capture_output=True, timeout=300)
+    return paths
+
+
+def run_in(installed: dict[str, str], program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A program of that environment, or ours, somewhere where nothing of this checkout is on the path."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [program, *arguments],
+        cwd=installed["data"],
+        env=environment | {"COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_pip_installs_every_file(installed: dict[str, str]) -> None:
+    found = files_under(Path(installed["purelib"]) / "byteformer_convert")
+    expected = files_under(PACKAGE) | {f"configs/{name}": text for name, text in files_under(ROOT / "configs").items()}
+    assert found == expected
+    assert {"py.typed", "data/imagenet.txt", "data/sample.jpg", "data/sample.wav"} < set(found)
+
+
+def test_the_command_and_the_module_run_where_they_were_installed(installed: dict[str, str]) -> None:
+    python, command = (f"{installed['scripts']}/{name}" for name in ("python", "byteformer-convert"))
+    one, other = run_in(installed, python, "-m", "byteformer_convert", "--help"), run_in(installed, command, "--help")
+    assert (one.returncode, other.returncode) == (0, 0), one.stderr + other.stderr
+    assert "push-to-hub" in one.stdout
+    assert one.stdout == other.stdout.replace("byteformer-convert [", "python -m byteformer_convert [")
+    where = run_in(installed, python, "-c", "import byteformer_convert; print(byteformer_convert.__file__)")
+    assert Path(where.stdout.strip()).is_relative_to(installed["purelib"])
+
+
+def test_pip_finds_all_that_it_needs(installed: dict[str, str]) -> None:
+    result = run_in(installed, sys.executable, "-m", "pip", "--python", f"{installed['scripts']}/python", "check")
+    assert not re.search("^byteformer-convert ", result.stdout, flags=re.MULTILINE), result.stdout
+    assert "No broken requirements" in result.stdout or result.returncode == 1, result.stderr
+
+
+def test_a_type_checker_sees_the_types_where_they_were_installed(installed: dict[str, str], tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy comes with the dev extra")
+    (tmp_path / "user.py").write_text("import byteformer_convert\n")
+    options = [
+        "--config-file=",
+        "--follow-imports=skip",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+    ]  # skip: in 1 s, not 30
+    python = ["--python-executable", f"{installed['scripts']}/python"]
+    result = run_in(installed, sys.executable, "-m", "mypy", *options, *python, str(tmp_path / "user.py"))
+    assert result.stdout.startswith("Success"), result.stdout + result.stderr
 
 
 def requirements() -> list[Requirement]:
