@@ -139,7 +139,7 @@ def test_the_stage_plot_names_every_stage_and_paints_a_failing_one_red() -> None
     assert plots.RED not in plots.stages_svg(fine)  # type: ignore[arg-type]
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::DeprecationWarning")  # those are between matplotlib and pyparsing
 @pytest.mark.usefixtures("with_plots")
 @pytest.mark.parametrize("difference", [0.0, float("inf"), float("nan")])
 def test_a_difference_that_a_logarithm_cannot_show_breaks_nothing(difference: float) -> None:
