@@ -141,6 +141,11 @@ def test_every_kind_of_image_is_encoded(monkeypatch: pytest.MonkeyPatch, tmp_pat
     image = sample_images()[mode]
     suffix = ".tif" if image.mode in ("CMYK", "F", "I", "YCbCr") else ".png"
     image.save(tmp_path / f"x{suffix}")
+    if mode == "YCbCr":
+        try:
+            Image.open(tmp_path / f"x{suffix}").load()
+        except OSError:
+            pytest.skip("Pillow before 13 cannot read a TIFF file in YCbCr that it wrote itself")
     fields = {"do_resize": True, "do_center_crop": True, "crop_size": {"height": 224, "width": 224}}
     encoded = use_processor(monkeypatch, **fields).encode(Plan(1), FileItems(tmp_path, [f"x{suffix}"], [0]), 0)
     assert encoded.broken == ()
