@@ -381,8 +381,7 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         """The fastest of the functions that do what `_transform` does to these windows."""
         if not self._can_fuse(hidden_states):
             return partial(self._transform, add=torch.Tensor.add_)  # in place: nobody else sees a branch's output
-        linears = self.attention.q_proj, self.attention.k_proj, self.attention.v_proj, self.attention.o_proj
-        linears += self.mlp.fc1, self.mlp.fc2
+        linears = self._linears()
         weights = tuple(linear.weight for linear in linears)
         if packed and can_pack_weights() and sum(weight.numel() for weight in weights) <= PACKED_ENTRIES:
             weights = self._packed.get(weights, pack_weights)
@@ -394,14 +393,19 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         branch = self.mlp(self.layernorm_after(windows))
         return add(self.drop_path(self.dropout(branch)), windows), attentions
 
+    def _linears(self):
+        attention, mlp = self.attention, self.mlp
+        return attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj, mlp.fc1, mlp.fc2
+
     def _can_fuse(self, hidden_states):
-        linears = [module for module in self.modules() if isinstance(module, nn.Linear)]
         return (
             can_fuse_linears(hidden_states)
-            and type(self.attention) is ByteFormerAttention
-            and type(self.mlp) is ByteFormerMLP
-            and type(self.mlp.activation) is nn.GELU
-            and all(is_plain(linear, nn.Linear) and linear.weight.dtype == hidden_states.dtype for linear in linears)
+            and is_plain(self.attention, ByteFormerAttention)
+            and is_plain(self.mlp, ByteFormerMLP)
+            and is_plain(self.mlp.activation, nn.GELU)
+            # Themselves, not what is in them: a LoRA layer that took a linear's place holds plain ones.
+            and all(is_plain(linear, nn.Linear) for linear in self._linears())
+            and all(linear.weight.dtype == hidden_states.dtype for linear in self._linears())
             and not any(module.training for module in self.modules())
         )
 

@@ -66,13 +66,34 @@ def test_the_input_of_a_layer_is_left_alone(fused: list[int]) -> None:
     assert torch.equal(hidden_states, before)
 
 
-def with_lora_like_child(model: Model) -> None:
-    class Doubled(nn.Linear):
-        def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-            return 2 * super().forward(hidden_states)
+class Doubled(nn.Linear):
+    """Another linear layer."""
 
-    linear = Doubled(*model.byteformer.layers[0].attention.q_proj.weight.shape)
-    model.byteformer.layers[0].attention.q_proj = linear
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(hidden_states)
+
+
+class Adapted(nn.Module):
+    """As PEFT's LoRA layer: it has the weight of the layer that it wraps, and adds to what that gives."""
+
+    def __init__(self, base_layer: nn.Linear) -> None:
+        super().__init__()
+        self.base_layer, self.lora = base_layer, nn.Linear(base_layer.in_features, base_layer.out_features)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        return self.base_layer.weight
+
+    @property
+    def bias(self) -> torch.Tensor:
+        return self.base_layer.bias
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.base_layer(hidden_states) + self.lora(hidden_states)
+
+
+def doubled(linear: nn.Linear) -> nn.Module:
+    return Doubled(linear.in_features, linear.out_features)
 
 
 def with_parametrization(model: Model) -> None:
@@ -104,9 +125,12 @@ def test_a_model_that_somebody_changed_goes_the_plain_way(change: Callable[[Mode
     assert not fused
 
 
-def test_a_replaced_projection_is_called(fused: list[int]) -> None:
+@pytest.mark.parametrize("replace", [doubled, Adapted])
+@pytest.mark.parametrize("name", ["attention.q_proj", "attention.o_proj", "mlp.fc1", "mlp.fc2"])
+def test_a_replaced_linear_is_called(name: str, replace: Callable[[nn.Linear], nn.Module], fused: list[int]) -> None:
     model, ids = make_model(), make_ids(40)
-    with_lora_like_child(model)
+    layer = model.byteformer.layers[0]
+    layer.set_submodule(name, replace(layer.get_submodule(name)).eval())  # type: ignore[arg-type]
     with torch.no_grad():
         logits = model(ids).logits
     assert fused  # the other layers
