@@ -205,7 +205,10 @@ class _Machine:
     def call(self, _: Any) -> None:
         arguments, called = self.stack.pop(), self.stack.pop()
         if not isinstance(called, _Thing) or called.kind != "global":
-            raise BadPickle("calls what it has made")
+            if not self.asked:
+                raise BadPickle("calls what it has made")
+            self.push(_Thing("made").take(arguments))  # by something that is refused by its name
+            return
         if called.name not in _CALLABLE:
             self.asked.add(called.name)
         self._check_call(called.name, arguments)
