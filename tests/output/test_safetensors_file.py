@@ -7,6 +7,7 @@ import hashlib
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,19 +51,20 @@ def test_views_are_written_with_what_they_show(tmp_path: Path) -> None:
     assert (tmp_path / "ours").read_bytes()[8 + length :] == content[8 + length :]
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond 1000 bytes, which ends a write as a full disk does."""
+    """No file may grow beyond 1000 bytes, which ends a write as a full disk does; the test's own report is one, too."""
     old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_file_that_cannot_grow_is_an_os_error_with_its_number(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="File too large") as caught:
+    with pytest.raises(OSError, match="File too large") as caught, small_files():
         write_safetensors(tmp_path / "ours", {"a": torch.zeros(1000)})
     assert caught.value.errno == errno.EFBIG
 
