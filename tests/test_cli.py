@@ -342,17 +342,40 @@ def test_a_conversion_that_is_stopped_leaves_the_old_folder_and_no_process(
     out, err = process.communicate(timeout=60)
     assert started
     wait_for(lambda: not any(map(alive, started)))
+    assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), err.decode()
     assert list(scratch.iterdir()) == []
     assert contents(output) == contents(folder)
     if number == signal.SIGKILL:
-        assert process.returncode == -signal.SIGKILL
         assert list(tmp_path.glob(".out.partial-*"))
         assert run("convert", *source(small_world), "--output", output, "--force", "--skip-parity").exit_code == 0
     else:
-        assert process.returncode == 130, out.decode()
         assert documents(out.decode())["error"]["kind"] == "interrupted"
         assert b"Traceback" not in err
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+IN_A_FINALIZER = """
+import os, signal, time
+import byteformer_convert.cli as cli
+
+class Gone:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+def command():
+    Gone()
+    for _ in range(1000):
+        time.sleep(0.01)
+
+cli.app = command
+cli.main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an alarm")
+def test_an_interrupt_that_python_drops_in_a_finalizer_is_sent_again() -> None:
+    process = subprocess.run([sys.executable, "-c", IN_A_FINALIZER], capture_output=True, timeout=60, check=False)
+    assert (process.returncode, process.stderr) == (130, b"")
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from byteformer_convert.cli.inspect import inspect
 from byteformer_convert.cli.predict import predict
 from byteformer_convert.cli.published import published
 from byteformer_convert.cli.push_to_hub import push_to_hub
-from byteformer_convert.cli.shared import INTERRUPTED, interrupt
+from byteformer_convert.cli.shared import INTERRUPTED, interrupt, interrupt_again
 from byteformer_convert.cli.to_corenet import to_corenet
 from byteformer_convert.cli.verify import verify
 
@@ -60,6 +60,9 @@ def main() -> None:
     ours = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as nohup and a shell's & leave it
         ours.append(signal.SIGINT)
+    if hasattr(signal, "SIGALRM"):
+        ours.append(signal.SIGALRM)
+    sys.unraisablehook = interrupt_again
     try:
         for number in ours:
             signal.signal(number, interrupt)
@@ -68,5 +71,8 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     finally:
         # Nothing is left to clean up, and Python's own way out would answer a signal with a traceback.
+        sys.unraisablehook = sys.__unraisablehook__
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number in ours:
             signal.signal(number, signal.SIG_DFL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from byteformer_convert.errors import ByteFormerConvertError
 from byteformer_convert.report import Reporter
 
 INTERRUPTED = 130
+SOON = 0.01  # seconds: once the callback is over
 _signals: list[int] = []  # that asked us to stop. No Event: its lock would be taken twice by two signals in a row
 
 
@@ -27,6 +29,15 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     _signals.append(number)
     if not on_our_way:
         raise KeyboardInterrupt
+
+
+def interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """A `sys.unraisablehook`: an interrupt in a finalizer or a weakref's callback, of which every import has some, is
+    dropped by Python, and the command would go on."""
+    if lost.exc_type is KeyboardInterrupt and hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, SOON)  # SIGALRM, to the same handler
+    else:
+        sys.__unraisablehook__(lost)
 
 
 class WeightsKeyChoice(StrEnum):
