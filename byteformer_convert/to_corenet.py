@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from byteformer_convert.checking import Say
-from byteformer_convert.corenet.options import CoreNetOptions
+    from byteformer_convert.corenet.options import CoreNetOptions
 
 ADAPTER_FILES: Final = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 KEPT_OPTIONS: Final = ("ema.enable",)  # in no file of the folder but the report
