@@ -80,6 +80,7 @@ def test_a_folder_holds_the_files_and_the_report_says_what_they_are(converted: P
         "configuration_byteformer.py",
         "conversion_report.json",
         "image_processing_byteformer.py",
+        "inference_byteformer.py",
         "model.safetensors",
         "modeling_byteformer.py",
         "preprocessor_config.json",

@@ -6,7 +6,6 @@ Axis names in comments: batch, bytes, tokens, windows (batch x windows of one la
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -18,11 +17,22 @@ from transformers.modeling_outputs import ImageClassifierOutput, SequenceClassif
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from .configuration_byteformer import ByteFormerConfig
+from .inference_byteformer import (
+    BYTE_TABLES,
+    PACKED_WEIGHTS,
+    can_fuse,
+    fused_layer,
+    has_hooks,
+    in_groups,
+    is_plain,
+    layer_norm_over_tokens,
+    layer_operator,
+    look_up_tokens,
+    tokens_operator,
+)
 
 PADDING = -1  # how a caller marks padding; the padding row of the embedding, vocab_size - 1, means the same
 BYTE_VALUES = 256
-GROUP_ENTRIES = 2048 * 192  # tokens x channels that go through a whole layer at once on a CPU: they stay in its cache
-PACKED_ENTRIES = 2**21  # of a layer's weights at most: in larger ones packing gains less than the memory is worth
 
 ACTIVATION_LAYERS = {
     "gelu": nn.GELU,
@@ -57,35 +67,6 @@ class ByteFormerModelOutput(ModelOutput):
     token_mask: torch.LongTensor | None = None
 
 
-class MadeOfWeights:
-    """Something made of weights, for as long as those have the values that it was made of.
-
-    The values are looked at each time: a version counter misses what is written through `.data`, as PEFT merges.
-    """
-
-    def __init__(self):
-        self._kept = None
-
-    def get(self, weights, make):
-        """`make(*weights)`, or what that gave the last time."""
-        kept = self._kept  # read and written at once: other threads may be here
-        if kept is None or not all(map(have_same_values, kept[0], weights)):
-            kept = self._kept = tuple(weight.detach().clone() for weight in weights), make(*weights)
-        return kept[1]
-
-    def drop(self):
-        """Forgets it, and its memory."""
-        self._kept = None
-
-    def __getstate__(self):
-        return {"_kept": None}  # neither pickled nor copied
-
-
-def have_same_values(left, right):
-    """Also of tensors of unlike dtype, which are not the same."""
-    return left.dtype == right.dtype and torch.equal(left, right)
-
-
 class ByteFormerLayerNorm(nn.LayerNorm):
     """LayerNorm with the axis rule of CoreNet's `LayerNorm.forward`.
 
@@ -116,10 +97,10 @@ class ByteFormerLayerNorm(nn.LayerNorm):
         elif self.last_axis_only or tokens < hidden_size or (lengths is None and tokens != hidden_size):
             normed = F.layer_norm(hidden_states, self.normalized_shape, weight, bias, self.eps)
         elif lengths is None:
-            normed = self._over_tokens(hidden_states, weight, bias)
+            normed = layer_norm_over_tokens(hidden_states, weight, bias, self.eps)
         else:
             normed = F.layer_norm(hidden_states, self.normalized_shape, weight, bias, self.eps)
-            over_tokens = self._over_tokens(hidden_states[:, :hidden_size], weight, bias)
+            over_tokens = layer_norm_over_tokens(hidden_states[:, :hidden_size], weight, bias, self.eps)
             meets_rule = (lengths == hidden_size)[:, None, None]
             head = torch.where(meets_rule, over_tokens, normed[:, :hidden_size])
             normed = torch.cat([head, normed[:, hidden_size:]], dim=1)
@@ -139,10 +120,6 @@ class ByteFormerLayerNorm(nn.LayerNorm):
         if lengths is None:
             lengths = torch.full((1,), tokens, device=hidden_states.device)
         return torch.where((lengths == hidden_size)[:, None, None], over_tokens, normed)
-
-    def _over_tokens(self, hidden_states, weight, bias):
-        std, mean = torch.std_mean(hidden_states, dim=1, keepdim=True, unbiased=False)
-        return torch.addcmul(bias[None, :, None], (hidden_states - mean) / (std + self.eps), weight[None, :, None])
 
 
 class ByteFormerDropPath(nn.Module):
@@ -174,7 +151,6 @@ class ByteFormerEmbeddings(nn.Module):
         else:
             self.position_embeddings = nn.Parameter(torch.empty(config.max_position_embeddings, hidden_size))
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self._table = MadeOfWeights()
 
     def forward(self, input_ids):
         """(batch, bytes) ids without -1 -> (batch, tokens, hidden)."""
@@ -195,22 +171,12 @@ class ByteFormerEmbeddings(nn.Module):
         )
 
     def _look_up(self, input_ids):
-        """Embedding and convolution together are linear in one-hot bytes: a token is the sum of `kernel` table rows."""
-        kernel, stride, vocab = self.config.conv_kernel_size, self.config.conv_stride, self.config.vocab_size
-        first_rows = torch.arange(kernel, device=input_ids.device) * vocab
-        rows = input_ids.unfold(1, kernel, stride) + first_rows  # (batch, tokens, kernel)
-        tokens = F.embedding_bag(rows.flatten(0, 1), self._byte_table(), mode="sum")
-        return tokens.view(*rows.shape[:2], -1).to(self.projection.weight.dtype)
-
-    def _byte_table(self):
-        """(kernel x vocab, hidden) in float32: what byte v at place j adds to a token."""
         weights = self.byte_embeddings.weight, self.projection.weight
-        if torch.compiler.is_compiling() or weights[0].device.type != "cpu":
-            return byte_table(*weights)  # there, comparing costs more than it saves
-        return self._table.get(weights, byte_table)
+        traced = torch.compiler.is_compiling() and weights[0].device.type == "cpu"
+        return (tokens_operator if traced else look_up_tokens)(input_ids, *weights, self.config.conv_stride)
 
     def train(self, mode=True):
-        self._table.drop()
+        BYTE_TABLES.forget(self)
         return super().train(mode)
 
 
@@ -303,7 +269,6 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.drop_path = ByteFormerDropPath(drop_path_rate(config, layer_index))
         self.token_merging = ByteFormerTokenMerging(config) if config.downsample[layer_index] else None
-        self._packed = MadeOfWeights()
 
     def forward(self, hidden_states, lengths=None, output_attentions=False):
         """One layer: attention and feed-forward network over the windows, then the merge.
@@ -316,12 +281,15 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         Returns:
             (batch, tokens or, after a merge, ceil(tokens / 2), hidden), and (windows, heads, window, window) or None.
         """
-        attentions = None
-        if lengths is None and not output_attentions and self._can_go_in_groups(hidden_states):
+        attentions, merged = None, False
+        in_groups = lengths is None and not output_attentions and self._can_go_in_groups(hidden_states)
+        if in_groups and self._can_fuse(hidden_states):
+            hidden_states, merged = self._fused(hidden_states)
+        elif in_groups and not torch.compiler.is_compiling():
             hidden_states = self._in_groups(hidden_states)
         else:
             hidden_states, attentions = self._at_once(hidden_states, lengths, output_attentions)
-        if self.token_merging is not None:
+        if self.token_merging is not None and not merged:
             if lengths is not None:
                 hidden_states = hidden_states * valid_tokens(lengths, hidden_states.shape[1])[..., None]
                 lengths = merged_length(lengths)
@@ -345,47 +313,46 @@ class ByteFormerLayer(GradientCheckpointingLayer):
             hidden_states.device.type == "cpu"
             and not torch.is_grad_enabled()
             and not self.training
-            and not torch.compiler.is_compiling()
+            and not is_exporting()
             and not (self.mask_shifted_windows and self.window_shift > 0)
-            and self.window_shift < hidden_states.shape[1]
+            and (self._any_length() or hidden_states.shape[1] > max(self.window_size, self.window_shift))
             and not any(has_hooks(module) for module in self.modules() if module is not self)
         )
 
-    def _in_groups(self, hidden_states):
-        """The same without a roll: windows that do not wrap around are views; few at a time go through the layer."""
-        batch, tokens, hidden = hidden_states.shape
-        size, shift = self.window_size, self.window_shift
-        most = max(GROUP_ENTRIES // (size * hidden), 1)
-        whole = (tokens - shift) // size  # windows that neither wrap around nor are filled up
-        if batch * (whole + 1) <= most:
-            whole = 0  # one group, with the last window: a copy costs less than a second group
-        end = shift + whole * size
-        room = tokens % 2 if self.token_merging is not None else 0  # for the zero token that completes the last pair
-        output = hidden_states.new_empty(batch, tokens + room, hidden)
-        output[:, tokens:] = 0
-        transform = self._transform_of(hidden_states, packed=batch * whole > most)
-        # (batch, tokens, hidden) -> (batch, windows, window, hidden)
-        source, target = (tensor[:, shift:end].unflatten(1, (whole, size)) for tensor in (hidden_states, output))
-        for group in groups(batch, whole, most):
-            target[group] = transform(source[group].flatten(0, 1))[0].view_as(source[group])
-        if end - shift < tokens:
-            filling = -tokens % size
-            rest = hidden_states[:, end:], hidden_states.new_zeros(batch, filling, hidden), hidden_states[:, :shift]
-            windows = torch.cat(rest, dim=1).view(-1, size, hidden)
-            rest = transform(windows)[0].view(batch, -1, hidden)
-            output[:, end:tokens] = rest[:, : tokens - end]
-            output[:, :shift] = rest[:, rest.shape[1] - shift :]
-        return output
+    def _any_length(self):
+        """Whether tokens that fit into one window need no roll: then their order changes nothing, but for this norm."""
+        norm = self.layernorm_before
+        return self.window_shift < self.window_size and (
+            norm.last_axis_only or self.window_size != norm.normalized_shape[0]
+        )
 
-    def _transform_of(self, hidden_states, packed):
-        """The fastest of the functions that do what `_transform` does to these windows."""
-        if not self._can_fuse(hidden_states):
-            return partial(self._transform, add=torch.Tensor.add_)  # in place: nobody else sees a branch's output
-        linears = self._linears()
-        weights = tuple(linear.weight for linear in linears)
-        if packed and can_pack_weights() and sum(weight.numel() for weight in weights) <= PACKED_ENTRIES:
-            weights = self._packed.get(weights, pack_weights)
-        return partial(self._fused, dict(zip(linears, weights, strict=True)))
+    def _in_groups(self, hidden_states):
+        def transform(windows):  # in place: nobody else sees a branch's output
+            return self._transform(windows, add=torch.Tensor.add_)[0]
+
+        return in_groups(transform, hidden_states, self.window_size, self.window_shift)
+
+    def _fused(self, hidden_states):
+        """`fused_layer`'s output, and whether that includes the merge."""
+        merging = self.token_merging if self._can_fuse_merge(hidden_states) else None
+        linears, norms = self._linears(), [self.layernorm_before, self.layernorm_after]
+        weights, biases = [linear.weight for linear in linears], [linear.bias for linear in linears]
+        if merging is not None:
+            weights.append(merging.reduction.weight)
+            norms.append(merging.norm)
+        run = layer_operator if torch.compiler.is_compiling() else fused_layer
+        output = run(
+            hidden_states,
+            weights,
+            biases,
+            [tensor for norm in norms for tensor in (norm.weight, norm.bias)],
+            [norm.eps for norm in norms],
+            self.window_size,
+            self.window_shift,
+            self.attention.num_heads,
+            [norms[0].last_axis_only, norms[0].fp32],
+        )
+        return output, merging is not None
 
     def _transform(self, windows, mask=None, output_attentions=False, add=torch.add):
         branch, attentions = self.attention(self.layernorm_before(windows), mask, output_attentions)
@@ -398,30 +365,33 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         return attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj, mlp.fc1, mlp.fc2
 
     def _can_fuse(self, hidden_states):
+        linears = self._linears()
         return (
-            can_fuse_linears(hidden_states)
+            # Themselves, not what is in them: a LoRA layer that took a linear's place holds plain ones.
+            all(is_plain(linear, nn.Linear) for linear in linears)
             and is_plain(self.attention, ByteFormerAttention)
             and is_plain(self.mlp, ByteFormerMLP)
             and is_plain(self.mlp.activation, nn.GELU)
-            # Themselves, not what is in them: a LoRA layer that took a linear's place holds plain ones.
-            and all(is_plain(linear, nn.Linear) for linear in self._linears())
-            and all(linear.weight.dtype == hidden_states.dtype for linear in self._linears())
+            and is_plain(self.layernorm_before, ByteFormerLayerNorm)
+            and is_plain(self.layernorm_after, ByteFormerLayerNorm)
             and not any(module.training for module in self.modules())
+            and can_fuse(hidden_states, [tensor for linear in linears for tensor in (linear.weight, linear.bias)])
         )
 
-    def _fused(self, weights, windows):
-        """`_transform` with biases, GELU and residuals inside the matrix products: no pass over a tensor for them."""
-        attention, mlp, linear = self.attention, self.mlp, partial(fused_linear, weights)
-        normed = self.layernorm_before(windows)
-        projections = attention.q_proj, attention.k_proj, attention.v_proj
-        query, key, value = (attention._split_heads(linear(projection, normed)) for projection in projections)
-        context = F.scaled_dot_product_attention(query, key, value, scale=attention.scaling)
-        windows = linear(attention.o_proj, context.transpose(1, 2).flatten(2), residual=windows)
-        activated = linear(mlp.fc1, self.layernorm_after(windows), activation="gelu")
-        return linear(mlp.fc2, activated, residual=windows), None
+    def _can_fuse_merge(self, hidden_states):
+        merging = self.token_merging
+        return (
+            merging is not None
+            and self.window_size % 2 == 0
+            and self.window_shift % 2 == 0
+            and is_plain(merging, ByteFormerTokenMerging)
+            and is_plain(merging.reduction, nn.Linear)
+            and is_plain(merging.norm, ByteFormerLayerNorm)
+            and can_fuse(hidden_states, [merging.reduction.weight])
+        )
 
     def train(self, mode=True):
-        self._packed.drop()
+        PACKED_WEIGHTS.forget(self)
         return super().train(mode)
 
     def _roll(self, hidden_states, lengths, backwards=False):
@@ -469,76 +439,15 @@ def first_tokens(hidden_states, tokens):
     return hidden_states[:, :tokens]
 
 
-def groups(batch, windows, most):
-    """Index pairs, rows and windows, that cut a batch into groups of at most `most` windows (or one row of fewer)."""
-    rows = max(most // max(windows, 1), 1)
-    for first_row in range(0, batch, rows):
-        for first_window in range(0, windows, most):
-            yield slice(first_row, first_row + rows), slice(first_window, first_window + most)
-
-
-def can_fuse_linears(hidden_states):
-    """Whether this torch has oneDNN's linear with what follows it, which torch.compile uses and torch.nn does not."""
-    operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    return (
-        hidden_states.dtype == torch.float32
-        and torch.backends.mkldnn.is_available()
-        and bool(torch.backends.mkldnn.enabled)
-        and not torch.is_autocast_enabled("cpu")
-        and operator is not None
-        and {"default", "binary"} <= set(operator.overloads())
-    )
-
-
-def fused_linear(weights, linear, hidden_states, activation="none", residual=None):
-    """`activation(linear(hidden_states))`, or `linear(hidden_states) + residual`, as one operation.
-
-    Args:
-        weights: The weight of each linear layer, as it is or packed.
-        linear: The layer.
-        hidden_states: (..., its inputs).
-        activation: `none` or `gelu`.
-        residual: (..., its outputs), or None.
-    """
-    operator, weight, bias = torch.ops.mkldnn._linear_pointwise, weights[linear], linear.bias
-    if residual is not None:
-        return operator.binary(hidden_states, residual, weight, bias, "add")
-    return operator(hidden_states, weight, bias, activation, [], "none")
-
-
-def can_pack_weights():
-    """Whether this torch lets oneDNN lay weights out as its matrix products like them best."""
-    return hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-
-
-def pack_weights(*weights):
-    """The same weights in oneDNN's own layout; only `fused_linear` can read it."""
-    return tuple(torch.ops.mkldnn._reorder_linear_weight(weight.detach(), 2048) for weight in weights)
-
-
-def byte_table(embeddings, kernel):
-    """(vocab, hidden) embeddings and a (hidden, hidden, kernel) convolution -> (kernel x vocab, hidden), float32."""
-    return (embeddings.float() @ kernel.float().permute(2, 1, 0)).flatten(0, 1)
-
-
-def is_plain(module, kind):
-    """Whether a module is what this file made it, and calling it does nothing but its own forward pass."""
-    return type(module) is kind and not has_hooks(module) and "forward" not in vars(module)
-
-
-def has_hooks(module):
-    """Whether somebody watches a module: then it has to be called once, with all of its input."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
-
-
 def is_symbolic(size):
     """Whether a size stands for any number: torch.export is looking, and a branch on it would hold for its example."""
     return isinstance(size, torch.SymInt)
 
 
 def is_exporting():
-    """Whether torch.export or the ONNX exporter is looking: they get the plain steps."""
-    return getattr(torch.compiler, "is_exporting", bool)() or torch.onnx.is_in_onnx_export()
+    """Whether torch.export, torch.jit.trace or the ONNX exporter is looking: they get the plain steps."""
+    exporting = getattr(torch.compiler, "is_exporting", bool)() or torch.onnx.is_in_onnx_export()
+    return exporting or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def drop_path_rate(config, layer_index):

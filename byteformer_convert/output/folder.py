@@ -23,7 +23,7 @@ INDEX_NAME = "model.safetensors.index.json"
 PROCESSOR_NAME = "preprocessor_config.json"
 CARD_NAME = "README.md"
 
-MODEL_CODE = ("configuration_byteformer.py", "modeling_byteformer.py")
+MODEL_CODE = ("configuration_byteformer.py", "inference_byteformer.py", "modeling_byteformer.py")
 PROCESSOR_CODE = {"image": "image_processing_byteformer.py", "audio": "feature_extraction_byteformer.py"}
 BATCH_CODE = "byte_batch_byteformer.py"  # what both processors share
 

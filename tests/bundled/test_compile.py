@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from byteformer_convert.bundled import inference_byteformer as inference
 from tests.worlds import make_ids, make_model
 
 SWITCHES = [
@@ -58,6 +59,41 @@ def test_a_training_step_is_one_graph() -> None:
         run(make_ids(30, 17), labels=torch.tensor([1, 2])).loss.backward()
         gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
     torch.testing.assert_close(gradients[1], gradients[0])
+
+
+@pytest.mark.skipif(not inference.HAS_FUSED_LINEAR, reason="this torch has no oneDNN linear with what follows it")
+def test_compiled_inference_calls_the_operators_of_the_eager_one_and_packs_weights_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packed = []
+
+    def counted(*weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        packed.append(weights)
+        return weights
+
+    monkeypatch.setattr(inference, "pack_weights", counted)
+    monkeypatch.setattr(inference, "GROUP_ENTRIES", 1)
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    model, ids = make_model(), make_ids(50, 41)
+    compiled = torch.compile(model, fullgraph=True, backend=backend, dynamic=False)
+    with torch.no_grad():
+        eager = model(ids).logits
+        before = len(packed)
+        for _ in range(2):
+            assert torch.equal(compiled(ids).logits, eager)
+        assert len(packed) == before > 0
+        model.byteformer.layers[0].mlp.fc1.weight.data.mul_(-2)
+        assert torch.equal(compiled(ids).logits, model(ids).logits)
+        assert not torch.equal(compiled(ids).logits, eager)
+    (graph,) = graphs
+    called = [str(node.target) for node in graph.graph.nodes]
+    assert sum("fused_layer" in name for name in called) == len(model.byteformer.layers)
+    assert sum("look_up_tokens" in name for name in called) == 1
 
 
 @pytest.mark.slow

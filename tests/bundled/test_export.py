@@ -73,3 +73,23 @@ def test_a_program_of_full_size_takes_every_length() -> None:
         with torch.no_grad():
             difference = exported(input_ids=ids)["logits"] - model(input_ids=ids).logits
         assert float(difference.abs().max()) < TOLERANCE, shape
+
+
+class Logits(torch.nn.Module):
+    """What torch.jit.trace takes: a tensor, not a dictionary, comes out."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(ids).logits
+        return logits
+
+
+@torch.no_grad()
+def test_a_trace_holds_public_operators_alone() -> None:
+    model, ids = make_model(), make_ids(40)
+    traced = torch.jit.trace(Logits(model), ids, check_trace=False)
+    assert "mkldnn" not in str(traced.inlined_graph)
+    torch.testing.assert_close(traced(ids), model(ids).logits, rtol=0, atol=TOLERANCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +13,15 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from byteformer_convert.bundled import modeling_byteformer as modeling
+from byteformer_convert.bundled import inference_byteformer as inference
 from byteformer_convert.bundled.modeling_byteformer import ByteFormerForImageClassification
-from tests.tolerances import Tolerance
+from tests.tolerances import ILL_CONDITIONED, Tolerance
 from tests.worlds import make_config, make_ids
 
 Model = ByteFormerForImageClassification
 
 pytestmark = pytest.mark.skipif(
-    not modeling.can_fuse_linears(torch.zeros(1)), reason="this torch has no oneDNN linear with what follows it"
+    not inference.HAS_FUSED_LINEAR, reason="this torch has no oneDNN linear with what follows it"
 )
 
 
@@ -33,13 +34,13 @@ def make_model(**changes: Any) -> Model:
 def fused(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one entry with each fused product."""
     calls: list[int] = []
-    original = modeling.fused_linear
+    original = inference.fused_linear
 
     def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
         calls.append(1)
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(modeling, "fused_linear", counted)
+    monkeypatch.setattr(inference, "fused_linear", counted)
     return calls
 
 
@@ -51,9 +52,34 @@ def test_the_fused_products_give_the_numbers_of_the_plain_steps(
     with torch.no_grad():
         quick = model(ids).logits
         assert fused
-        monkeypatch.setattr(modeling, "can_fuse_linears", lambda hidden_states: False)
+        monkeypatch.setattr(inference, "HAS_FUSED_LINEAR", False)
         plain = model(ids).logits
     assert (quick - plain).abs().max() <= Tolerance().logits
+
+
+# Tokens after the merge of 34 bytes: as many as channels, which the norm's axis rule asks for.
+@pytest.mark.parametrize("length", [*range(4, 44), 34])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"window_sizes": [3, 4], "downsample": [True, True]},  # pairs that straddle windows
+        {"window_sizes": 6, "window_shifts": [3, 2], "downsample": [True, True]},
+        {"window_sizes": 8},  # as many as channels: the axis rule in every window, where the order counts
+        {"window_shifts": [6, 9]},  # more than a window
+    ],
+)
+@pytest.mark.parametrize("group", [1, 10_000])
+def test_any_length_in_groups_is_the_same_layer_by_layer(
+    length: int, changes: dict[str, Any], group: int, fused: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "GROUP_ENTRIES", group)
+    model, ids = make_model(**changes), make_ids(length, max(length - 5, 1))
+    with torch.no_grad():
+        quick = model(ids, output_hidden_states=True).hidden_states
+    plain = model(ids, output_hidden_states=True).hidden_states  # with gradients: nothing is fused
+    tolerance = ILL_CONDITIONED.first if changes == {"window_sizes": 8} else Tolerance().first
+    torch.testing.assert_close(quick, plain, rtol=0, atol=tolerance)
 
 
 def test_the_input_of_a_layer_is_left_alone(fused: list[int]) -> None:
@@ -126,7 +152,9 @@ def test_a_model_that_somebody_changed_goes_the_plain_way(change: Callable[[Mode
 
 
 @pytest.mark.parametrize("replace", [doubled, Adapted])
-@pytest.mark.parametrize("name", ["attention.q_proj", "attention.o_proj", "mlp.fc1", "mlp.fc2"])
+@pytest.mark.parametrize(
+    "name", ["attention.q_proj", "attention.o_proj", "mlp.fc1", "mlp.fc2", "token_merging.reduction"]
+)
 def test_a_replaced_linear_is_called(name: str, replace: Callable[[nn.Linear], nn.Module], fused: list[int]) -> None:
     model, ids = make_model(), make_ids(40)
     layer = model.byteformer.layers[0]
@@ -156,12 +184,39 @@ def test_gradients_autocast_and_a_torch_without_onednn_go_the_plain_way(
     assert not fused
 
 
-@pytest.mark.parametrize("changes", [{"hidden_act": "swish"}, {}], ids=["another activation", "half precision"])
+@pytest.mark.parametrize("changes", [{"hidden_act": "swish"}, {}], ids=["another activation", "float64"])
 def test_what_it_was_not_made_for_goes_the_plain_way(changes: dict[str, Any], fused: list[int]) -> None:
     model = make_model(**changes)
     with torch.no_grad():
-        (model if changes else model.to(torch.bfloat16))(make_ids(40))
+        (model if changes else model.double())(make_ids(40))
     assert not fused
+
+
+class Quantized(torch.Tensor):
+    """As torchao's weights: it stands in an nn.Linear and says that it is float32."""
+
+
+def test_a_weight_that_is_no_plain_tensor_goes_the_plain_way(fused: list[int]) -> None:
+    model = make_model()
+    for layer in model.byteformer.layers:
+        layer.mlp.fc1.weight = nn.Parameter(layer.mlp.fc1.weight.detach().as_subclass(Quantized))
+    with torch.no_grad():
+        model(make_ids(40))
+    assert not fused
+
+
+@pytest.mark.skipif(not inference.HAS_BFLOAT16, reason="this processor does not compute in bfloat16")
+@pytest.mark.parametrize("changes", [{}, {"layer_norm_fp32": True}])
+def test_bfloat16_is_fused_and_as_near_to_float32_as_the_plain_steps(changes: dict[str, Any], fused: list[int]) -> None:
+    model, ids = make_model(**changes), make_ids(40)
+    exact = model(ids).logits
+    model.to(torch.bfloat16)
+    with torch.no_grad():
+        quick = model(ids).logits
+    assert fused
+    assert quick.dtype == torch.bfloat16
+    plain = model(ids).logits
+    assert (quick - exact).abs().max() <= 2 * (plain - exact).abs().max()
 
 
 SMALL_GROUPS = 4 * 32  # four windows: one group alone is never packed
@@ -170,24 +225,24 @@ SMALL_GROUPS = 4 * 32  # four windows: one group alone is never packed
 @pytest.fixture
 def packed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one entry each time that a layer's weights are packed; groups are small, so that they are."""
-    if not modeling.can_pack_weights():
+    if not inference.can_pack_weights():
         pytest.skip("this torch does not pack weights")
     made: list[int] = []
-    original = modeling.pack_weights
+    original = inference.pack_weights
 
     def counted(*weights: torch.Tensor) -> Any:
         made.append(len(weights))
         return original(*weights)
 
-    monkeypatch.setattr(modeling, "pack_weights", counted)
-    monkeypatch.setattr(modeling, "GROUP_ENTRIES", SMALL_GROUPS)
+    monkeypatch.setattr(inference, "pack_weights", counted)
+    monkeypatch.setattr(inference, "GROUP_ENTRIES", SMALL_GROUPS)
     return made
 
 
 def logits_of(model: Model, ids: torch.Tensor, *, packing: bool = True) -> torch.Tensor:
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
         if not packing:
-            patch.setattr(modeling, "can_pack_weights", lambda: False)
+            patch.setattr(inference, "can_pack_weights", lambda: False)
         return model(ids).logits
 
 
@@ -215,7 +270,9 @@ def replace_data(linear: nn.Linear) -> None:
 
 
 @pytest.mark.parametrize("change", [multiply_in_place, multiply_through_data, replace_data])
-@pytest.mark.parametrize("name", ["attention.q_proj", "attention.o_proj", "mlp.fc1", "mlp.fc2"])
+@pytest.mark.parametrize(
+    "name", ["attention.q_proj", "attention.o_proj", "mlp.fc1", "mlp.fc2", "token_merging.reduction"]
+)
 def test_weights_that_change_are_packed_again(
     name: str, change: Callable[[nn.Linear], None], packed: list[int]
 ) -> None:
@@ -228,20 +285,47 @@ def test_weights_that_change_are_packed_again(
     assert (after - logits_of(model, ids, packing=False)).abs().max() <= Tolerance().logits
 
 
-def test_packed_weights_are_dropped_by_training_and_neither_copied_nor_saved(packed: list[int]) -> None:
+def test_a_layer_whose_merge_is_taken_away_does_not_merge(packed: list[int]) -> None:
+    layer = make_model().byteformer.layers[0]
+    hidden_states = torch.randn(2, 33, layer.attention.q_proj.in_features)
+    with torch.no_grad():
+        assert layer(hidden_states)[0].shape[1] == 17
+        layer.token_merging = None
+        quick = layer(hidden_states)[0]
+    assert packed
+    assert (quick - layer(hidden_states)[0]).abs().max() <= Tolerance().first
+
+
+def test_packed_weights_are_dropped_by_training_and_with_the_model(packed: list[int]) -> None:
+    kept = inference.PACKED_WEIGHTS._kept
     model, ids = make_model(max_position_embeddings=200), make_ids(200)
+    weights = [layer.attention.q_proj.weight for layer in model.byteformer.layers]
     names = set(model.state_dict())
     logits_of(model, ids)
-    layer = model.byteformer.layers[0]
-    assert layer._packed._kept is not None
+    assert any(weight in kept for weight in weights)
     assert set(model.state_dict()) == names
-    assert copy.deepcopy(layer)._packed._kept is None
-    assert pickle.loads(pickle.dumps(layer))._packed._kept is None
     model.train()
-    assert layer._packed._kept is None
+    assert not any(weight in kept for weight in weights)
+    logits_of(model.eval(), ids)
+    keys = {id(weight) for weight in weights}
+    assert keys & {id(weight) for weight in kept}
+    del model, weights
+    gc.collect()
+    assert not keys & {id(weight) for weight in kept}
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_has_weights_of_its_own(copied: Callable[[Model], Model], packed: list[int]) -> None:
+    model, ids = make_model(max_position_embeddings=200), make_ids(200)
+    before = logits_of(model, ids)
+    other = copied(model)
+    with torch.no_grad():
+        other.byteformer.layers[0].mlp.fc1.weight.mul_(-2)
+    assert not torch.equal(logits_of(other, ids), before)
+    assert torch.equal(logits_of(model, ids), before)
 
 
 def test_large_layers_are_not_kept_twice(packed: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modeling, "PACKED_ENTRIES", 10)
+    monkeypatch.setattr(inference, "PACKED_ENTRIES", 10)
     logits_of(make_model(max_position_embeddings=200), make_ids(200))
     assert not packed

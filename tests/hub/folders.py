@@ -26,6 +26,7 @@ NAMES = (
     "preprocessor_config.json",
     "configuration_byteformer.py",
     "modeling_byteformer.py",
+    "inference_byteformer.py",
     "image_processing_byteformer.py",
     "byte_batch_byteformer.py",
 )
