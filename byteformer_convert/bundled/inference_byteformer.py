@@ -262,8 +262,12 @@ def layer_norm_over_tokens(hidden_states, weight, bias, eps):
 
 
 def byte_table(embeddings, kernel):
-    """(vocab, hidden) embeddings and a (hidden, hidden, kernel) convolution -> (kernel x vocab, hidden), float32."""
-    return (embeddings.float() @ kernel.float().permute(2, 1, 0)).flatten(0, 1)
+    """(vocab, hidden) embeddings and a (hidden, hidden, kernel) convolution -> (kernel x vocab, hidden).
+
+    In float32 at least: tokens are sums of its rows.
+    """
+    dtype = torch.promote_types(embeddings.dtype, torch.float32)
+    return (embeddings.to(dtype) @ kernel.to(dtype).permute(2, 1, 0)).flatten(0, 1)
 
 
 BYTE_TABLES = MadeOfWeights(byte_table)
@@ -282,7 +286,8 @@ def look_up_tokens(input_ids, embeddings, kernel, stride):
         (batch, tokens, hidden).
     """
     # Elsewhere comparing costs more than it saves; what is traced has no values to compare.
-    keeps = embeddings.device.type == "cpu" and not torch.compiler.is_compiling()
+    is_learned = torch.is_grad_enabled() and (embeddings.requires_grad or kernel.requires_grad)
+    keeps = embeddings.device.type == "cpu" and not is_learned and not torch.compiler.is_compiling()
     table = BYTE_TABLES.of(embeddings, kernel) if keeps else byte_table(embeddings, kernel)
     size, vocab = kernel.shape[2], embeddings.shape[0]
     rows = input_ids.unfold(1, size, stride) + torch.arange(size, device=input_ids.device) * vocab

@@ -162,18 +162,24 @@ class ByteFormerEmbeddings(nn.Module):
         return self.dropout(hidden_states.add_(self.position_embeddings[: hidden_states.shape[1]]))
 
     def _can_look_up(self, input_ids):
+        table, device = self.byte_embeddings, input_ids.device.type
         return (
-            not torch.is_grad_enabled()
-            and not torch.is_autocast_enabled(input_ids.device.type)
+            (not torch.is_grad_enabled() or (device == "cpu" and not torch.compiler.is_compiling()))
+            and not torch.is_autocast_enabled(device)
             and not is_exporting()
-            and is_plain(self.byte_embeddings, nn.Embedding)
+            and is_plain(table, nn.Embedding)
             and is_plain(self.projection, nn.Conv1d)
+            and not (table.max_norm or table.scale_grad_by_freq or table.sparse)
         )
 
     def _look_up(self, input_ids):
-        weights = self.byte_embeddings.weight, self.projection.weight
-        traced = torch.compiler.is_compiling() and weights[0].device.type == "cpu"
-        return (tokens_operator if traced else look_up_tokens)(input_ids, *weights, self.config.conv_stride)
+        embeddings, padding_row = self.byte_embeddings.weight, self.byte_embeddings.padding_idx
+        run = tokens_operator if torch.compiler.is_compiling() and embeddings.device.type == "cpu" else look_up_tokens
+        if torch.is_grad_enabled() and embeddings.requires_grad and padding_row is not None:
+            # No gradient, as nn.Embedding gives it none.
+            is_padding = torch.arange(len(embeddings), device=embeddings.device) == padding_row
+            embeddings = torch.where(is_padding[:, None], embeddings.detach(), embeddings)
+        return run(input_ids, embeddings, self.projection.weight, self.config.conv_stride)
 
     def train(self, mode=True):
         BYTE_TABLES.forget(self)
@@ -300,7 +306,8 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         batch, tokens, hidden = hidden_states.shape
         # The zero tokens that fill the last window take part as keys in CoreNet, whose mask is not passed on.
         padded = (tokens + self.window_size - 1) // self.window_size * self.window_size
-        hidden_states = F.pad(hidden_states, (0, 0, 0, padded - tokens))
+        if is_symbolic(tokens) or padded != tokens:
+            hidden_states = F.pad(hidden_states, (0, 0, 0, padded - tokens))
         if lengths is not None:
             hidden_states = hidden_states * valid_tokens(lengths, padded)[..., None]
         hidden_states = self._roll(hidden_states, lengths, backwards=True)
@@ -422,8 +429,8 @@ class ByteFormerLayer(GradientCheckpointingLayer):
 
 
 def roll(hidden_states, shift):
-    """torch.roll along the tokens, as two slices: torch.compile cannot index a roll of unknown length."""
-    if is_exporting():  # torch.export, which cannot place the slices
+    """torch.roll along the tokens; for torch.compile as two slices, since it cannot index a roll of unknown length."""
+    if is_exporting() or not torch.compiler.is_compiling():  # torch.export cannot place the slices
         return torch.roll(hidden_states, shift, dims=1)
     tokens = hidden_states.shape[1]
     start = -shift
@@ -436,7 +443,8 @@ def first_tokens(hidden_states, tokens):
     """`hidden_states[:, :tokens]`; as a copy where that may be all: torch.export would branch on a view's strides."""
     if is_symbolic(tokens):
         return hidden_states.index_select(1, torch.arange(tokens, device=hidden_states.device))
-    return hidden_states[:, :tokens]
+    # A slice of all would cost the backward pass a copy.
+    return hidden_states if tokens == hidden_states.shape[1] else hidden_states[:, :tokens]
 
 
 def is_symbolic(size):

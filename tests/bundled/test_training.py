@@ -35,6 +35,48 @@ def test_a_training_step_has_corenets_loss_and_gradients(name: str, checkpointin
     assert norms == pytest.approx(step.grad_norm, rel=tolerance.grad_norm, abs=tolerance.grad_floor)
 
 
+def watched(model: Any) -> None:
+    """Somebody looks at the convolution: then it is called."""
+    model.byteformer.embeddings.projection.register_forward_hook(lambda *_: None)
+
+
+def with_frozen_embeddings(model: Any) -> None:
+    model.byteformer.embeddings.byte_embeddings.weight.requires_grad_(False)
+
+
+def with_frozen_convolution(model: Any) -> None:
+    model.byteformer.embeddings.projection.weight.requires_grad_(False)
+
+
+@pytest.mark.parametrize("change", [lambda model: None, with_frozen_embeddings, with_frozen_convolution])
+@pytest.mark.parametrize("kernel", [4, 8])
+def test_the_byte_table_has_the_gradients_of_embedding_and_convolution(change: Any, kernel: int) -> None:
+    ids = make_ids(61, 40)
+    ids[0, 7] = 256  # padding in the middle, too: its row has no gradient
+    gradients = []
+    for prepare in (lambda model: None, watched):
+        model = make_model(conv_kernel_size=kernel).train()
+        change(model)
+        prepare(model)
+        model(ids, labels=torch.tensor([1, 2])).loss.backward()
+        gradients.append({name: parameter.grad for name, parameter in model.byteformer.embeddings.named_parameters()})
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
+    table = gradients[0]["byte_embeddings.weight"]
+    assert table is None or (not table[256].any() and table[:256].any())
+
+
+def test_embeddings_that_are_learned_are_looked_up_with_their_new_values() -> None:
+    model, ids = make_model(), make_ids(61)
+    before = model(ids).logits
+    with torch.no_grad():
+        assert torch.allclose(model(ids).logits, before, atol=1e-5)
+        model.byteformer.embeddings.byte_embeddings.weight.data.mul_(-2)
+    after = model(ids).logits
+    with torch.no_grad():
+        assert torch.allclose(model(ids).logits, after, atol=1e-5)
+    assert not torch.allclose(before, after, atol=1e-3)
+
+
 @pytest.mark.parametrize(("checkpointing", "passes"), [(False, 1), (True, 2)])
 def test_under_checkpointing_every_layer_really_runs_again_in_the_backward_pass(
     checkpointing: bool, passes: int
