@@ -59,17 +59,19 @@ def has_hooks(module):
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
-def in_groups(transform, hidden_states, window_size, window_shift, halve=None):
-    """All windows of a layer without a roll: those that do not wrap around are views; few at a time are transformed.
+def in_groups(attend, feed, hidden_states, window_size, window_shift, halve=None, by_token=False):
+    """All windows of a layer without a roll: those that do not wrap around are views; few at a time go through.
 
     Args:
-        transform: (windows, window, hidden) -> the same, not in place.
+        attend: The attention's half of a layer, (windows, window, hidden) -> the same, not in place.
+        feed: The other half, of the same shapes; or, `by_token`, of any (batch, tokens, hidden), each token for itself.
         hidden_states: (batch, tokens, hidden).
         window_size: Tokens of a window.
         window_shift: Tokens by which the sequence is rolled, fewer than it has; if it has no more than a window, it is
             not rolled.
         halve: (..., tokens, hidden) -> (..., tokens / 2, hidden), to merge the pairs of each group while it is in the
             cache; `window_size` and `window_shift` are even then. An odd last token gets a zero token.
+        by_token: Whether the zero tokens that fill the last window can be left out after the attention.
 
     Returns:
         (batch, tokens, hidden), or ceil(tokens / 2) of them.
@@ -83,14 +85,20 @@ def in_groups(transform, hidden_states, window_size, window_shift, halve=None):
     source = hidden_states[:, shift:end].unflatten(1, (whole, window_size))
     target = output[:, shift // step : end // step].unflatten(1, (whole, window_size // step))
     for group in groups(batch, whole, most):
-        windows = transform(source[group].flatten(0, 1))
+        windows = feed(attend(source[group].flatten(0, 1)))
         target[group] = (windows if halve is None else halve(windows)).view_as(target[group])
     if end - shift < tokens:
-        filling = -tokens % window_size
-        rest = hidden_states[:, end:], hidden_states.new_zeros(batch, filling, hidden), hidden_states[:, :shift]
-        rest = transform(torch.cat(rest, dim=1).view(-1, window_size, hidden)).view(batch, -1, hidden)
+        filling, last = -tokens % window_size, tokens - end
+        zeros = hidden_states.new_zeros(batch, filling, hidden)
+        rest = torch.cat([hidden_states[:, end:], zeros, hidden_states[:, :shift]], dim=1)
+        rest = attend(rest.view(-1, window_size, hidden))
+        rest = (rest if by_token else feed(rest)).view(batch, -1, hidden)
+        if filling:
+            rest = torch.cat([rest[:, :last], rest[:, last + filling :]], dim=1)
+        rest = feed(rest) if by_token else rest
         if halve is not None:
-            rest[:, tokens - end : tokens - end + tokens % 2] = 0
+            if tokens % 2:
+                rest = torch.cat([rest[:, :last], rest.new_zeros(batch, 1, hidden), rest[:, last:]], dim=1)
             rest = halve(rest)
         output[:, end // step :] = rest[:, : output.shape[1] - end // step]
         output[:, : shift // step] = rest[:, rest.shape[1] - shift // step :]
@@ -207,23 +215,27 @@ def fused_layer(hidden_states, weights, biases, norms, epsilons, window_size, wi
     linears = [*zip(weights[:6], biases, strict=True)]
     scaling = (hidden // heads) ** -0.5
 
+    by_token = last_axis_only or window_size != hidden  # else the norms of a window go by its other axis
+
     def norm(index, windows):
         weight, bias = norms[2 * index : 2 * index + 2]
-        return layer_norm(windows, weight, bias, epsilons[index], last_axis_only, norm_fp32)
+        return layer_norm(windows, weight, bias, epsilons[index], by_token, norm_fp32)
 
     def split_heads(projected):  # (windows, window, hidden) -> (windows, heads, window, head)
         return projected.view(*projected.shape[:2], heads, -1).transpose(1, 2)
 
-    def transform(windows):
+    def attend(windows):
         normed = norm(0, windows)
         query, key, value = (split_heads(fused_linear(normed, *linear)) for linear in linears[:3])
         context = F.scaled_dot_product_attention(query, key, value, scale=scaling)
-        windows = fused_linear(context.transpose(1, 2).flatten(2), *linears[3], residual=windows)
+        return fused_linear(context.transpose(1, 2).flatten(2), *linears[3], residual=windows)
+
+    def feed(windows):
         activated = fused_linear(norm(1, windows), *linears[4], activation="gelu")
         return fused_linear(activated, *linears[5], residual=windows)
 
     if len(weights) == 6:
-        return in_groups(transform, hidden_states, window_size, window_shift)
+        return in_groups(attend, feed, hidden_states, window_size, window_shift, by_token=by_token)
     weight, bias = norms[4:]
     # The axis rule asks for the length of the whole, not of a group.
     norm_by_group = last_axis_only or (tokens + 1) // 2 != hidden
@@ -232,7 +244,7 @@ def fused_layer(hidden_states, weights, biases, norms, epsilons, window_size, wi
         merged = fused_linear(windows.reshape(windows.shape[0], -1, 2 * hidden), weights[6])
         return layer_norm(merged, weight, bias, epsilons[2], last_axis_only=True) if norm_by_group else merged
 
-    merged = in_groups(transform, hidden_states, window_size, window_shift, merge)
+    merged = in_groups(attend, feed, hidden_states, window_size, window_shift, merge, by_token)
     return merged if norm_by_group else layer_norm(merged, weight, bias, epsilons[2])
 
 

@@ -6,6 +6,7 @@ Axis names in comments: batch, bytes, tokens, windows (batch x windows of one la
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -312,7 +313,8 @@ class ByteFormerLayer(GradientCheckpointingLayer):
             hidden_states = hidden_states * valid_tokens(lengths, padded)[..., None]
         hidden_states = self._roll(hidden_states, lengths, backwards=True)
         windows = hidden_states.reshape(-1, self.window_size, hidden)  # (batch, tokens, hidden) -> windows
-        windows, attentions = self._transform(windows, self._mask(batch, padded, lengths, windows), output_attentions)
+        windows, attentions = self._attend(windows, self._mask(batch, padded, lengths, windows), output_attentions)
+        windows = self._feed(windows)
         return first_tokens(self._roll(windows.reshape(batch, padded, hidden), lengths), tokens), attentions
 
     def _can_go_in_groups(self, hidden_states):
@@ -334,10 +336,11 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         )
 
     def _in_groups(self, hidden_states):
-        def transform(windows):  # in place: nobody else sees a branch's output
-            return self._transform(windows, add=torch.Tensor.add_)[0]
+        def attend(windows):
+            return self._attend(windows, add=torch.Tensor.add_)[0]
 
-        return in_groups(transform, hidden_states, self.window_size, self.window_shift)
+        feed = partial(self._feed, add=torch.Tensor.add_)  # in place: nobody else sees a branch's output
+        return in_groups(attend, feed, hidden_states, self.window_size, self.window_shift)
 
     def _fused(self, hidden_states):
         """`fused_layer`'s output, and whether that includes the merge."""
@@ -361,11 +364,13 @@ class ByteFormerLayer(GradientCheckpointingLayer):
         )
         return output, merging is not None
 
-    def _transform(self, windows, mask=None, output_attentions=False, add=torch.add):
+    def _attend(self, windows, mask=None, output_attentions=False, add=torch.add):
         branch, attentions = self.attention(self.layernorm_before(windows), mask, output_attentions)
-        windows = add(self.drop_path(self.dropout(branch)), windows)
-        branch = self.mlp(self.layernorm_after(windows))
         return add(self.drop_path(self.dropout(branch)), windows), attentions
+
+    def _feed(self, windows, add=torch.add):
+        branch = self.mlp(self.layernorm_after(windows))
+        return add(self.drop_path(self.dropout(branch)), windows)
 
     def _linears(self):
         attention, mlp = self.attention, self.mlp
