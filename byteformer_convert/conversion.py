@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from byteformer_convert import __version__, checking
 from byteformer_convert.checking import LOGITS_ATOL, Say, quietly
+from byteformer_convert.corenet.mapped_pages import MappedPages
 from byteformer_convert.corenet.options import CoreNetOptions, load_options
 from byteformer_convert.corenet.published import published
 from byteformer_convert.errors import ParityError, UsageError
@@ -142,7 +143,8 @@ def convert(request: Request, say: Say = quietly) -> Conversion:
         tensors = mapped_weights(checkpoint, options, request.dtype)
         folder = stack.enter_context(staged_folder(request.output, force=request.force))
         say("Writing the folder")
-        written = _write_model(folder, tensors, options, labels, processor, request.max_shard_size)
+        _write_model(folder, tensors, options, labels, processor)
+        written = write_weights(folder, tensors, request.max_shard_size, MappedPages(checkpoint.path).read)
         dtype = dtype_name(tensors)
         parity = _parity(folder, checkpoint, options, process, dtype, request, say)
         report = conversion_report(request, source, checkpoint, parity)
@@ -241,13 +243,11 @@ def _write_model(
     options: CoreNetOptions,
     labels: Sequence[str],
     processor: Mapping[str, Any],
-    max_shard_size: str | None,
-) -> tuple[FileRecord, ...]:
-    """Everything but the papers; returns the records of the weights."""
+) -> None:
+    """Everything but weights and papers."""
     write_json(folder / CONFIG_NAME, config_json(options, labels, dtype_name(tensors)))
     write_json(folder / PROCESSOR_NAME, processor)
     write_code(folder, options.task)
-    return write_weights(folder, tensors, max_shard_size)
 
 
 def _parity(

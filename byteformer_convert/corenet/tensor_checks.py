@@ -17,8 +17,15 @@ _SHOWN: Final = 5
 _COUNTED_AT_ONCE: Final = 1 << 22
 
 
-def checked_tensors(state: Mapping[Any, Any], *, where: str) -> dict[str, torch.Tensor]:
+def checked_tensors(
+    state: Mapping[Any, Any], *, where: str, read: Callable[[int], object] | None = None
+) -> dict[str, torch.Tensor]:
     """The state dict with plain tensors, none of them copied.
+
+    Args:
+        state: What the file holds.
+        where: The file's name, for errors.
+        read: Is told how many bytes were looked through, tensor by tensor.
 
     Raises:
         CheckpointError: No entries, or too many; names that are not text, or cannot be shown; values that are not plain
@@ -36,6 +43,8 @@ def checked_tensors(state: Mapping[Any, Any], *, where: str) -> dict[str, torch.
     for name, value in state.items():
         if problem := _problem(name, value):
             problems.setdefault(problem[0], []).append(f"{shown_name(name)}{problem[1]}")
+        elif read is not None:
+            read(value.numel() * value.element_size())
     if problems:
         listed = "; ".join(f"{problem}: {names_list(names)}" for problem, names in problems.items())
         raise CheckpointError(f"it holds {listed}.", where=where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -65,7 +65,12 @@ def write_code(folder: Path, task: str) -> None:
         (folder / name).write_bytes(content)
 
 
-def write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_size: str | None) -> tuple[FileRecord, ...]:
+def write_weights(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    max_shard_size: str | None,
+    read: Callable[[int], object] | None = None,
+) -> tuple[FileRecord, ...]:
     """model.safetensors, or shards and their index.
 
     Tensors that are views of a memory-mapped checkpoint are written from there, not copied first.
@@ -74,6 +79,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_size: s
         folder: Where to.
         tensors: Tensors of one dtype by name.
         max_shard_size: Such as `500MB`; None for one file.
+        read: Is told how many bytes were read from the tensors, piece by piece.
 
     Returns:
         What was written but for the index, hashed on the way.
@@ -86,7 +92,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_size: s
     records = []
     for file_name, names in shards.items():
         path = folder / file_name
-        sha256 = write_safetensors(path, {name: tensors[name] for name in names})
+        sha256 = write_safetensors(path, {name: tensors[name] for name in names}, read)
         records.append(FileRecord(file_name, path.stat().st_size, sha256))
     if index is not None:
         write_json(folder / INDEX_NAME, index)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,12 +27,13 @@ _ALIGNMENT: Final = 8  # of the first tensor
 _AT_A_TIME: Final = 1 << 28  # bytes that may wait for the disk
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], read: Callable[[int], object] | None = None) -> str:
     """A new file; tensors that are mapped from disk are written from there.
 
     Args:
         path: Where to.
         tensors: CPU tensors of one dtype, by name.
+        read: Is told how many bytes were read from them, piece by piece.
 
     Returns:
         sha256 of the file.
@@ -47,6 +48,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
             hashed = others.submit(digest.update, piece)
             _write(file, piece)
             hashed.result()  # so that no more than one piece is held
+            if read is not None:
+                read(len(piece))
             if file.tell() - done >= _AT_A_TIME:
                 if saved is not None:
                     saved.result()
