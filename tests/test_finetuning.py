@@ -67,8 +67,9 @@ def gradients(folder: Path, output: Path, **changes: Any) -> dict[str, torch.Ten
 
 def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], relative: float) -> None:
     for name, value in one.items():
-        scale = value.abs().max().item() + 1e-6
-        assert (value - other[name]).abs().max().item() <= relative * scale, name
+        # Those of k_proj.bias are zero but for rounding: the softmax does not see what all keys have in common.
+        allowed = relative * value.abs().max().item() + 1e-7
+        assert (value - other[name]).abs().max().item() <= allowed, name
 
 
 @pytest.mark.slow

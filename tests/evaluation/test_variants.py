@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from byteformer_convert.bundled.modeling_byteformer import ByteFormerLayerNorm
+from byteformer_convert.bundled import inference_byteformer, modeling_byteformer
 from byteformer_convert.errors import UsageError
 from byteformer_convert.evaluation.axis_one_norm import meets_axis_one_norm
 from byteformer_convert.evaluation.variants import Variant, parse_variants, variant_models
@@ -49,8 +49,9 @@ def test_variants_share_their_weights() -> None:
 def norms_over_tokens(model: Any, length: int, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the model itself normalises an input of this length over its tokens."""
     called = []
-    original = ByteFormerLayerNorm._over_tokens
-    monkeypatch.setattr(ByteFormerLayerNorm, "_over_tokens", lambda *a: called.append(1) or original(*a))
+    original = inference_byteformer.layer_norm_over_tokens
+    for module in (modeling_byteformer, inference_byteformer):
+        monkeypatch.setattr(module, "layer_norm_over_tokens", lambda *a: called.append(1) or original(*a))
     with torch.no_grad():
         model(make_ids(length))
     monkeypatch.undo()
