@@ -49,8 +49,13 @@ def _sha256(files: Sequence[Path], given_up: Event) -> str:
 def _blocks(file: BinaryIO) -> Iterator[bytes | memoryview]:
     """A file's content, mapped from disk: no copy, and one turn of the interpreter a block."""
     try:
-        mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):  # a file system without it; an empty file
         yield from iter(lambda: file.read(1 << 20), b"")
-    else:
-        yield from (mapped[start : start + _BLOCK] for start in range(0, len(mapped), _BLOCK))
+        return
+    content = memoryview(mapped)
+    for start in range(0, len(content), _BLOCK):
+        block = content[start : start + _BLOCK]
+        yield block
+        if hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED, start, len(block))
