@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
 GROUP_ENTRIES = 512 * 192  # tokens x channels that each thread takes through a whole layer: they stay in its cache
+FILLING_STEP = 64  # zero tokens are left out by as many: oneDNN compiles its kernels for each number of tokens anew
 PACKED_ENTRIES = 2**21  # of a layer's weights at most: in larger ones packing gains less than the memory is worth
 PLAIN_TENSORS = (torch.Tensor, nn.Parameter)
 # Each folder's own: the code of another may be of another version.
@@ -71,7 +72,7 @@ def in_groups(attend, feed, hidden_states, window_size, window_shift, halve=None
             not rolled.
         halve: (..., tokens, hidden) -> (..., tokens / 2, hidden), to merge the pairs of each group while it is in the
             cache; `window_size` and `window_shift` are even then. An odd last token gets a zero token.
-        by_token: Whether the zero tokens that fill the last window can be left out after the attention.
+        by_token: Whether zero tokens that fill the last window can be left out after the attention.
 
     Returns:
         (batch, tokens, hidden), or ceil(tokens / 2) of them.
@@ -92,13 +93,14 @@ def in_groups(attend, feed, hidden_states, window_size, window_shift, halve=None
         zeros = hidden_states.new_zeros(batch, filling, hidden)
         rest = torch.cat([hidden_states[:, end:], zeros, hidden_states[:, :shift]], dim=1)
         rest = attend(rest.view(-1, window_size, hidden))
-        rest = (rest if by_token else feed(rest)).view(batch, -1, hidden)
-        if filling:
-            rest = torch.cat([rest[:, :last], rest[:, last + filling :]], dim=1)
-        rest = feed(rest) if by_token else rest
+        if by_token and filling >= FILLING_STEP:
+            kept = last + filling % FILLING_STEP
+            rest = rest.view(batch, -1, hidden)
+            rest = torch.cat([rest[:, :kept], rest[:, last + filling :]], dim=1)
+        rest = feed(rest).view(batch, -1, hidden)
         if halve is not None:
             if tokens % 2:
-                rest = torch.cat([rest[:, :last], rest.new_zeros(batch, 1, hidden), rest[:, last:]], dim=1)
+                rest[:, last] = 0
             rest = halve(rest)
         output[:, end // step :] = rest[:, : output.shape[1] - end // step]
         output[:, : shift // step] = rest[:, rest.shape[1] - shift // step :]
