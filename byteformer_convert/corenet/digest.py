@@ -55,7 +55,6 @@ def _blocks(file: BinaryIO) -> Iterator[bytes | memoryview]:
         return
     content = memoryview(mapped)
     for start in range(0, len(content), _BLOCK):
-        block = content[start : start + _BLOCK]
-        yield block
+        yield content[start : start + _BLOCK]
         if hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED, start, len(block))
+            mapped.madvise(mmap.MADV_DONTNEED)
