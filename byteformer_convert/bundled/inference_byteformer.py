@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
 GROUP_ENTRIES = 512 * 192  # tokens x channels that each thread takes through a whole layer: they stay in its cache
-FILLING_STEP = 64  # zero tokens are left out by as many: oneDNN compiles its kernels for each number of tokens anew
+FILLING_STEP = 64  # even; zero tokens are left out by as many: oneDNN compiles kernels for each number of tokens anew
 PACKED_ENTRIES = 2**21  # of a layer's weights at most: in larger ones packing gains less than the memory is worth
 PLAIN_TENSORS = (torch.Tensor, nn.Parameter)
 # Each folder's own: the code of another may be of another version.
@@ -173,7 +173,7 @@ def pack_weights(*weights):
     return tuple(torch.ops.mkldnn._reorder_linear_weight(weight.detach(), 2048) for weight in weights)
 
 
-PACKED_WEIGHTS = MadeOfWeights(lambda *weights: pack_weights(*weights))
+PACKED_WEIGHTS = MadeOfWeights(pack_weights)
 
 
 def fused_linear(hidden_states, weight, bias=None, activation="none", residual=None):
@@ -223,12 +223,9 @@ def fused_layer(hidden_states, weights, biases, norms, epsilons, window_size, wi
         weight, bias = norms[2 * index : 2 * index + 2]
         return layer_norm(windows, weight, bias, epsilons[index], by_token, norm_fp32)
 
-    def split_heads(projected):  # (windows, window, hidden) -> (windows, heads, window, head)
-        return projected.view(*projected.shape[:2], heads, -1).transpose(1, 2)
-
     def attend(windows):
         normed = norm(0, windows)
-        query, key, value = (split_heads(fused_linear(normed, *linear)) for linear in linears[:3])
+        query, key, value = (split_heads(fused_linear(normed, *linear), heads) for linear in linears[:3])
         context = F.scaled_dot_product_attention(query, key, value, scale=scaling)
         return fused_linear(context.transpose(1, 2).flatten(2), *linears[3], residual=windows)
 
@@ -248,6 +245,11 @@ def fused_layer(hidden_states, weights, biases, norms, epsilons, window_size, wi
 
     merged = in_groups(attend, feed, hidden_states, window_size, window_shift, merge, by_token)
     return merged if norm_by_group else layer_norm(merged, weight, bias, epsilons[2])
+
+
+def split_heads(projected, heads):
+    """(windows, window, hidden) -> (windows, heads, window, head)."""
+    return projected.view(*projected.shape[:2], heads, -1).transpose(1, 2)
 
 
 def layer_norm(hidden_states, weight, bias, eps, last_axis_only=False, fp32=False):

@@ -26,9 +26,11 @@ from .inference_byteformer import (
     has_hooks,
     in_groups,
     is_plain,
+    layer_norm,
     layer_norm_over_tokens,
     layer_operator,
     look_up_tokens,
+    split_heads,
     tokens_operator,
 )
 
@@ -95,10 +97,8 @@ class ByteFormerLayerNorm(nn.LayerNorm):
         hidden_size, tokens = self.normalized_shape[0], hidden_states.shape[1]
         if not self.last_axis_only and is_symbolic(tokens):
             normed = self._by_length(hidden_states, weight, bias, lengths)
-        elif self.last_axis_only or tokens < hidden_size or (lengths is None and tokens != hidden_size):
-            normed = F.layer_norm(hidden_states, self.normalized_shape, weight, bias, self.eps)
-        elif lengths is None:
-            normed = layer_norm_over_tokens(hidden_states, weight, bias, self.eps)
+        elif self.last_axis_only or tokens < hidden_size or lengths is None:
+            normed = layer_norm(hidden_states, weight, bias, self.eps, self.last_axis_only)
         else:
             normed = F.layer_norm(hidden_states, self.normalized_shape, weight, bias, self.eps)
             over_tokens = layer_norm_over_tokens(hidden_states[:, :hidden_size], weight, bias, self.eps)
@@ -193,8 +193,7 @@ class ByteFormerAttention(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.num_heads = config.num_attention_heads
-        self.head_dim = config.hidden_size // config.num_attention_heads
-        self.scaling = self.head_dim**-0.5
+        self.scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
         self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
@@ -205,7 +204,8 @@ class ByteFormerAttention(nn.Module):
 
     def forward(self, hidden_states, mask=None, output_attentions=False):
         """(windows, window, hidden), mask (windows, 1, window, window) or None -> the same, and the probabilities."""
-        query, key, value = (self._split_heads(proj(hidden_states)) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        projections = self.q_proj, self.k_proj, self.v_proj
+        query, key, value = (split_heads(projection(hidden_states), self.num_heads) for projection in projections)
         probabilities = None
         if output_attentions:
             scores = (query * self.scaling) @ key.transpose(-1, -2)
@@ -216,10 +216,6 @@ class ByteFormerAttention(nn.Module):
             context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scaling)
         context = context.transpose(1, 2).flatten(2)  # (windows, heads, window, head) -> (windows, window, hidden)
         return self.o_proj(context), probabilities
-
-    def _split_heads(self, projected):
-        # (windows, window, hidden) -> (windows, heads, window, head)
-        return projected.view(*projected.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
 
 
 class ByteFormerMLP(nn.Module):
@@ -289,10 +285,10 @@ class ByteFormerLayer(GradientCheckpointingLayer):
             (batch, tokens or, after a merge, ceil(tokens / 2), hidden), and (windows, heads, window, window) or None.
         """
         attentions, merged = None, False
-        in_groups = lengths is None and not output_attentions and self._can_go_in_groups(hidden_states)
-        if in_groups and self._can_fuse(hidden_states):
+        can_group = lengths is None and not output_attentions and self._can_go_in_groups(hidden_states)
+        if can_group and self._can_fuse(hidden_states):
             hidden_states, merged = self._fused(hidden_states)
-        elif in_groups and not torch.compiler.is_compiling():
+        elif can_group and not torch.compiler.is_compiling():
             hidden_states = self._in_groups(hidden_states)
         else:
             hidden_states, attentions = self._at_once(hidden_states, lengths, output_attentions)
