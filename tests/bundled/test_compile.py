@@ -71,8 +71,8 @@ def test_compiled_inference_calls_the_operators_of_the_eager_one_and_packs_weigh
         packed.append(weights)
         return weights
 
-    monkeypatch.setattr(inference, "pack_weights", counted)
-    monkeypatch.setattr(inference, "GROUP_ENTRIES", 1)
+    monkeypatch.setattr(inference.PACKED_WEIGHTS, "_make", counted)
+    monkeypatch.setattr(inference, "GROUP_ENTRIES", 0)  # one window a group, so that there are several
     graphs: list[torch.fx.GraphModule] = []
 
     def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:

@@ -19,6 +19,9 @@ from tests.tolerances import ILL_CONDITIONED, Tolerance
 from tests.worlds import make_config, make_ids
 
 Model = ByteFormerForImageClassification
+ONE_WINDOW = 0  # in a group, however many threads there are
+# Where the order of a window's tokens counts, or a shift is more than a window: short inputs go the plain way.
+ORDERED: tuple[dict[str, Any], ...] = ({"window_sizes": 8}, {"window_shifts": [6, 9]})  # 8, as many as channels
 
 pytestmark = pytest.mark.skipif(
     not inference.HAS_FUSED_LINEAR, reason="this torch has no oneDNN linear with what follows it"
@@ -57,28 +60,29 @@ def test_the_fused_products_give_the_numbers_of_the_plain_steps(
     assert (quick - plain).abs().max() <= Tolerance().logits
 
 
-# Tokens after the merge of 34 bytes: as many as channels, which the norm's axis rule asks for.
-@pytest.mark.parametrize("length", [*range(4, 44), 34])
+@pytest.mark.parametrize("length", range(4, 44))  # 34 bytes meet the axis rule after the merge
 @pytest.mark.parametrize(
     "changes",
     [
         {},
         {"window_sizes": [3, 4], "downsample": [True, True]},  # pairs that straddle windows
         {"window_sizes": 6, "window_shifts": [3, 2], "downsample": [True, True]},
-        {"window_sizes": 8},  # as many as channels: the axis rule in every window, where the order counts
-        {"window_shifts": [6, 9]},  # more than a window
+        *ORDERED,
     ],
 )
-@pytest.mark.parametrize("group", [1, 10_000])
+@pytest.mark.parametrize("group", [ONE_WINDOW, 10_000])
+@pytest.mark.parametrize("step", [2, 64])  # filling tokens are left out, or too few to be
 def test_any_length_in_groups_is_the_same_layer_by_layer(
-    length: int, changes: dict[str, Any], group: int, fused: list[int], monkeypatch: pytest.MonkeyPatch
+    length: int, changes: dict[str, Any], group: int, step: int, fused: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference, "GROUP_ENTRIES", group)
+    monkeypatch.setattr(inference, "FILLING_STEP", step)
     model, ids = make_model(**changes), make_ids(length, max(length - 5, 1))
     with torch.no_grad():
         quick = model(ids, output_hidden_states=True).hidden_states
+    assert fused or changes in ORDERED
     plain = model(ids, output_hidden_states=True).hidden_states  # with gradients: nothing is fused
-    tolerance = ILL_CONDITIONED.first if changes == {"window_sizes": 8} else Tolerance().first
+    tolerance = ILL_CONDITIONED.first if changes == ORDERED[0] else Tolerance().first
     torch.testing.assert_close(quick, plain, rtol=0, atol=tolerance)
 
 
@@ -219,23 +223,19 @@ def test_bfloat16_is_fused_and_as_near_to_float32_as_the_plain_steps(changes: di
     assert (quick - exact).abs().max() <= 2 * (plain - exact).abs().max()
 
 
-SMALL_GROUPS = 4 * 32  # four windows: one group alone is never packed
-
-
 @pytest.fixture
 def packed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one entry each time that a layer's weights are packed; groups are small, so that they are."""
+    """Grows by one entry each time that a layer's weights are packed; one group alone is never packed."""
     if not inference.can_pack_weights():
         pytest.skip("this torch does not pack weights")
     made: list[int] = []
-    original = inference.pack_weights
 
     def counted(*weights: torch.Tensor) -> Any:
         made.append(len(weights))
-        return original(*weights)
+        return inference.pack_weights(*weights)
 
-    monkeypatch.setattr(inference, "pack_weights", counted)
-    monkeypatch.setattr(inference, "GROUP_ENTRIES", SMALL_GROUPS)
+    monkeypatch.setattr(inference.PACKED_WEIGHTS, "_make", counted)
+    monkeypatch.setattr(inference, "GROUP_ENTRIES", ONE_WINDOW)
     return made
 
 
