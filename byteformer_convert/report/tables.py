@@ -93,7 +93,7 @@ def _shapes(mismatch: Mismatch) -> str | None:
 
 def family_table(families: Sequence[TensorFamily]) -> Table:
     """The parameter table, folded over layers: two lines a row, so that 80 columns hold the longest names."""
-    table = Table(title="Tensors", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(title="Tensors", title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("tensor\n  its counterpart (… is byteformer)", no_wrap=True)
     table.add_column("shape\nlayers", overflow="fold", min_width=15)
     table.add_column("parameters\nrearranged", justify="right")
