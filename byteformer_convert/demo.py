@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from byteformer_convert.conversion import Conversion, Request, convert
 from byteformer_convert.corenet.options import load_options
 from byteformer_convert.corenet.published import config_path
 from byteformer_convert.corenet.state_dict import expected_shapes
-from byteformer_convert.output.staging import check_target, output_errors
+from byteformer_convert.errors import OutputError
+from byteformer_convert.output.staging import output_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +67,8 @@ def run_demo(output: Path, say: Say) -> Demo:
         OutputError: The folder is there already, or cannot be written.
         ParityError: The conversion is faulty.
     """
-    check_target(output, force=False)
+    if os.path.lexists(output):
+        raise OutputError("is there already.", where=output, hint="Choose another --output, or remove it yourself.")
     with output_errors(output):
         (output / "corenet").mkdir(parents=True)
     try:
