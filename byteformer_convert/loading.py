@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byteformer_convert.errors import FolderError
+from byteformer_convert.errors import FolderError, UsageError
 from byteformer_convert.mapping.config import TASK_CLASSES
 from byteformer_convert.mapping.weights_fit import weights_misfits
 from byteformer_convert.output.finished import changed_code, read_processor, usable_config
@@ -63,6 +63,30 @@ def load_folder(folder: Path, *, trust_remote_code: bool = False, dtype: str = "
         raise FolderError(f"cannot be loaded: {type(error).__name__}: {error}", where=folder) from error
     names: Any = model.config.id2label
     return LoadedFolder(folder, task, model, processor, tuple(names[index] for index in sorted(names)))
+
+
+def check_encoding(loaded: LoadedFolder) -> None:
+    """Refuses a folder that cannot encode files here, before any is read.
+
+    Raises:
+        UsageError: It does not say how, or what does it is not installed.
+    """
+    processor = loaded.processor
+    if getattr(processor, "file_encoding", None) is None and getattr(processor, "file_format", None) is None:
+        raise UsageError(
+            "does not say how files are encoded: its checkpoint's YAML has no encoding enabled.",
+            where=loaded.path,
+            hint="Give --raw to feed the files' own bytes.",
+        )
+    if getattr(processor, "file_format", None) == "mp3":
+        try:
+            import av  # noqa: F401
+        except ImportError as error:
+            raise UsageError(
+                "was trained on MP3, which PyAV encodes; it is not installed.",
+                where=loaded.path,
+                hint='pip install "byteformer-convert[mp3]", or give MP3 files with --raw.',
+            ) from error
 
 
 def folder_task(folder: Path, config: dict[str, Any]) -> str:

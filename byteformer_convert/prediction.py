@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byteformer_convert.errors import FileInputError, FolderError, UsageError
+from byteformer_convert.errors import FileInputError, FolderError
+from byteformer_convert.loading import LoadedFolder, check_encoding
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from byteformer_convert.loading import LoadedFolder
 
 SEED = 0
 BATCH_BYTES = 2**18  # in one forward pass: enough to fill the matrix products, little enough for any machine
@@ -104,7 +104,7 @@ def predict(
         FolderError: The model's answer holds no numbers.
     """
     if not raw:
-        _check_encoding(loaded)
+        check_encoding(loaded)
     results: dict[int, FilePrediction] = {}
 
     def encoded() -> Iterator[tuple[int, Tensor]]:
@@ -167,25 +167,6 @@ def _reason(error: Exception, file: Path) -> str:
         return "takes more memory than there is."
     reason: str = getattr(error, "strerror", None) or str(error).removeprefix(f"{file}: ")
     return reason.replace("pass raw=True", "give --raw")
-
-
-def _check_encoding(loaded: LoadedFolder) -> None:
-    processor = loaded.processor
-    if getattr(processor, "file_encoding", None) is None and getattr(processor, "file_format", None) is None:
-        raise UsageError(
-            "does not say how files are encoded: its checkpoint's YAML has no encoding enabled.",
-            where=loaded.path,
-            hint="Give --raw to feed the files' own bytes.",
-        )
-    if getattr(processor, "file_format", None) == "mp3":
-        try:
-            import av  # noqa: F401
-        except ImportError as error:
-            raise UsageError(
-                "was trained on MP3, which PyAV encodes; it is not installed.",
-                where=loaded.path,
-                hint='pip install "byteformer-convert[mp3]", or give MP3 files with --raw.',
-            ) from error
 
 
 def _check_length(config: Any, length: int, file: Path, *, raw: bool) -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from byteformer_convert.evaluation.items import Items
 
 CORENET_BATCH_SIZE = 48  # dataset.eval_batch_size0 of every published YAML
-# Says that something is missing on this machine, not that a file is broken.
-NOT_THE_FILE = (ImportError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ class Encoder:
         broken: dict[int, str] = {}
         try:
             streams = self._streams(items, wanted, batch)
-        except NOT_THE_FILE:
+        except MemoryError:  # says nothing of the file
             raise
         except Exception:  # a decoder may raise anything over a broken file
             broken = self._faults(items, wanted, batch)
@@ -157,7 +155,7 @@ class Encoder:
         for index in indices:
             try:
                 self._streams(items, [index], batch)
-            except NOT_THE_FILE:
+            except MemoryError:
                 raise
             except Exception as error:  # as above
                 reason = str(error) or type(error).__name__

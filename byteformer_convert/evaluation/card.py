@@ -14,11 +14,11 @@ import yaml
 
 from byteformer_convert import __version__
 from byteformer_convert.corenet.plain_file import read_plain
-from byteformer_convert.errors import FolderError
+from byteformer_convert.errors import FolderError, OutputError
 from byteformer_convert.output.card_text import METADATA, metadata_of
 from byteformer_convert.output.finished import read_object
 from byteformer_convert.output.folder import CARD_NAME, file_record, write_json
-from byteformer_convert.output.staging import REPORT_NAME, staged_folder
+from byteformer_convert.output.staging import REPORT_NAME, obstacle, output_errors, staged_folder
 
 if TYPE_CHECKING:
     from byteformer_convert.evaluation.request import EvaluationRequest
@@ -26,9 +26,30 @@ if TYPE_CHECKING:
 
 TOOL: Final = "byteformer-convert"
 TASK_TYPES: Final = {"image": "image-classification", "audio": "audio-classification"}
+NO_METADATA: Final = "has no metadata between two lines of ---."
 BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
 BLOCK: Final = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END) + r"\n*", re.DOTALL)
 BEFORE: Final = re.compile(r"^## (Parity with CoreNet|Provenance|Licence|Citation)", re.MULTILINE)
+
+
+def check_card(folder: Path) -> None:
+    """Refuses a folder whose card could not be written, before anything is measured.
+
+    Raises:
+        FolderError: Its card has no metadata, or its report cannot be read.
+        OutputError: It holds what is not this tool's, which would be lost.
+    """
+    card, _ = _read(folder)
+    if metadata_of(card) is None:
+        raise FolderError(NO_METADATA, where=CARD_NAME)
+    with output_errors(folder):
+        reason = obstacle(folder)
+    if reason is not None:
+        raise OutputError(
+            f"{reason}, so its card is not written anew.",
+            where=folder,
+            hint="Move that elsewhere, or leave out --write-card; --json has the numbers, too.",
+        )
 
 
 def write_to_card(folder: Path, task: str, evaluation: Evaluation, request: EvaluationRequest) -> None:
@@ -119,7 +140,7 @@ def with_measurement(card: str, result: Mapping[str, Any], name: str) -> str:
     """
     metadata = metadata_of(card)
     if metadata is None:
-        raise FolderError("has no metadata between two lines of ---.", where=CARD_NAME)
+        raise FolderError(NO_METADATA, where=CARD_NAME)
     index = metadata.setdefault("model-index", [{"name": name, "results": []}])
     try:
         return _with_result(card, metadata, index[0], result)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from byteformer_convert import __version__
 from byteformer_convert.errors import FileInputError, UsageError
-from byteformer_convert.evaluation.card import write_to_card
+from byteformer_convert.evaluation.card import check_card, write_to_card
 from byteformer_convert.evaluation.classes import class_rows
 from byteformer_convert.evaluation.clock import Clock, Throughput, throughput_of
 from byteformer_convert.evaluation.journal import Journal
@@ -28,7 +28,7 @@ from byteformer_convert.evaluation.result import BrokenFile, Evaluation, Precisi
 from byteformer_convert.evaluation.sources import open_source
 from byteformer_convert.evaluation.tally import Tally
 from byteformer_convert.evaluation.variants import parse_variants, variant_models
-from byteformer_convert.loading import LoadedFolder, load_folder
+from byteformer_convert.loading import LoadedFolder, check_encoding, load_folder
 from byteformer_convert.output.folder import CARD_NAME, record_files
 from byteformer_convert.output.staging import REPORT_NAME
 
@@ -83,6 +83,10 @@ def evaluate(request: EvaluationRequest, say: Say = _quietly) -> Outcome | None:
         source = open_source(
             request.data, loaded.task, data_format=request.data_format, split=request.split, raw=request.raw
         )
+    if not request.raw:
+        check_encoding(loaded)
+    if request.write_card:
+        check_card(loaded.path)
     rows = class_rows(source, loaded.labels, request.class_order, request.data)
     run = _Run(request, processes, loaded, source, rows, variants, say)
     with ExitStack() as stack:

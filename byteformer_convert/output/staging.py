@@ -42,10 +42,10 @@ def check_target(target: Path, *, force: bool) -> None:
             "is there already.", where=target, hint="Choose another --output, or replace it with --force."
         )
     with output_errors(target):
-        obstacle = _obstacle(target)
-    if obstacle is not None:
+        reason = obstacle(target)
+    if reason is not None:
         raise OutputError(
-            f"{obstacle}, so --force does not replace it.",
+            f"{reason}, so --force does not replace it.",
             where=target,
             hint="Choose another --output, or remove it yourself.",
         )
@@ -91,7 +91,7 @@ def output_errors(target: Path) -> Iterator[None]:
         raise OutputError(f"cannot be written: {reason}.", where=target, hint=ADVICE.get(code)) from error
 
 
-def _obstacle(target: Path) -> str | None:
+def obstacle(target: Path) -> str | None:
     """Why `target` is not ours to replace; None for an empty folder, and for one that holds only what we wrote."""
     stranger = "is not a folder that byteformer-convert wrote"
     if target.is_symlink() or not target.is_dir():

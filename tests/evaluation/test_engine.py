@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from byteformer_convert.bundled.feature_extraction_byteformer import encode_wav
 from byteformer_convert.cli import app
-from byteformer_convert.errors import FileInputError, FolderError, LabelsError, UsageError
+from byteformer_convert.errors import FileInputError, FolderError, LabelsError, OutputError, UsageError
 from byteformer_convert.evaluation import engine
 from byteformer_convert.evaluation.request import EvaluationRequest
 from byteformer_convert.evaluation.scoring import PRECISION_SAMPLE, Scorer
@@ -106,6 +107,32 @@ def test_images_are_scored_in_corenets_batches_without_the_broken_one(
     assert evaluation.broken_count == 1
     assert evaluation.broken[0].name == BROKEN
     assert "cut short" in evaluation.broken[0].reason
+
+
+def test_a_card_that_cannot_be_written_is_said_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raw: Path
+) -> None:
+    crowded = make_folder(tmp_path, labels=CLASSES)
+    (crowded / "notes.txt").write_text("mine")
+    monkeypatch.setattr(engine._Run, "outcome", lambda *_: pytest.fail("it was measured"))
+    with pytest.raises(OutputError, match=r"holds notes\.txt") as caught:
+        run_raw(crowded, raw, write_card=True)
+    assert "--write-card" in caught.value.hint
+    assert "--force" not in str(caught.value)
+    (crowded / "README.md").unlink()
+    with pytest.raises(FolderError, match="card or its report"):
+        run_raw(crowded, raw, write_card=True)
+
+
+def test_what_encodes_mp3_is_asked_for_before_any_file_is_read(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, loaded: LoadedFolder, images: Path, raw: Path
+) -> None:
+    monkeypatch.setattr(loaded.processor, "file_format", "mp3", raising=False)
+    monkeypatch.setattr(engine, "load_folder", lambda *_, **__: loaded)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UsageError, match="PyAV"):
+        run(folder, images)
+    assert run_raw(folder, raw).files == len(LENGTHS)
 
 
 def test_padding_moves_the_result_as_it_does_in_corenet(folder: Path, loaded: LoadedFolder, raw: Path) -> None:
