@@ -119,6 +119,16 @@ def test_what_is_missing_on_the_machine_is_no_broken_file(monkeypatch: pytest.Mo
         encoder.encode(Plan(1), raw_items(tmp_path, 9), 0)
 
 
+def test_a_sound_that_needs_torchaudio_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    encoder = use_processor(monkeypatch)
+
+    def processor(*arguments: Any, **options: Any) -> None:
+        raise ImportError("44100 Hz; `pip install torchaudio`")
+
+    monkeypatch.setattr(batching, "_processor", lambda folder, task: processor)
+    assert "torchaudio" in encoder.encode(Plan(1), raw_items(tmp_path, 9), 0).broken[0][1]
+
+
 @pytest.mark.parametrize("fields", [{"noise_range": [-5, 5]}, {"shuffle_mode": "window_shuffle"}], ids=str)
 def test_random_steps_follow_the_seed_and_the_batch_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fields: dict[str, Any]

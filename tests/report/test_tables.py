@@ -44,6 +44,8 @@ def test_no_name_of_the_parameter_table_is_broken(tmp_path: Path, width: int) ->
     text = drawn(family_table(result.families), width)
     words = text.split()
     assert all(family.name in words for family in result.families)
+    assert all(f"{family.parameters:,}" in words for family in result.families)
+    assert "rearranged" in words
     assert "….layers.{i}.attention.{q,k,v}_proj.weight" in words
     assert "….layers.{i}.token_merging.reduction.weight" in words
     assert "1×1×50000×192" in words
