@@ -354,16 +354,36 @@ def test_a_conversion_that_is_stopped_leaves_the_old_folder_and_no_process(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-IN_A_FINALIZER = """
+STOPPED_IN = """
 import os, signal, time
 import byteformer_convert.cli as cli
 
+def stop():
+    os.kill(os.getpid(), signal.SIGINT)
+
 class Gone:
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
+        stop()
+
+def finalizer():
+    Gone()
+
+def foreign_code():
+    try:
+        stop()
+        time.sleep(1)
+    except:
+        pass
+
+def unrelated_handler():
+    foreign_code()
+    try:
+        raise ImportError
+    except ImportError:
+        time.sleep(0.2)
 
 def command():
-    Gone()
+    {place}()
     for _ in range(1000):
         time.sleep(0.01)
 
@@ -373,8 +393,10 @@ cli.main()
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an alarm")
-def test_an_interrupt_that_python_drops_in_a_finalizer_is_sent_again() -> None:
-    process = subprocess.run([sys.executable, "-c", IN_A_FINALIZER], capture_output=True, timeout=60, check=False)
+@pytest.mark.parametrize("place", ["finalizer", "foreign_code", "unrelated_handler"])
+def test_an_interrupt_that_is_dropped_on_its_way_is_sent_again(place: str) -> None:
+    code = STOPPED_IN.format(place=place)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
     assert (process.returncode, process.stderr) == (130, b"")
 
 

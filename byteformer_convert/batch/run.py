@@ -13,6 +13,7 @@ from byteformer_convert.batch.manifest import Entry, read_manifest, shard_of
 from byteformer_convert.batch.watcher import Watcher
 from byteformer_convert.batch.workers import convert_all
 from byteformer_convert.errors import UsageError
+from byteformer_convert.interrupts import heard
 from byteformer_convert.output.folder import file_record, write_json
 from byteformer_convert.output.placed_files import placed_files
 
@@ -105,6 +106,7 @@ def _outcomes(
             done[outcome.name] = outcome
             watcher.ended(outcome)
     except KeyboardInterrupt:
+        heard()
         return done, True
     return done, False
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from types import FrameType
 
 from byteformer_convert.batch.convert_entry import Outcome, Settings, convert_entry
 from byteformer_convert.batch.manifest import Entry
+from byteformer_convert.interrupts import listen, stop_listening
 
 Started = Callable[[Entry], None]
 PATIENCE = 10.0  # seconds for a process to clean up behind itself
@@ -107,17 +107,13 @@ class Worker:
 
 
 def _serve(connection: Connection[Outcome, Entry], settings: Settings) -> None:
-    signal.signal(signal.SIGTERM, _interrupt)
     _leave_cores()
     try:
+        listen()
         while True:
             connection.send(convert_entry(connection.recv(), settings))
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
-        pass  # whoever started this is gone, or wants it to end
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):  # whoever started this is gone, or wants it to end
+        stop_listening()
 
 
 def _leave_cores() -> None:

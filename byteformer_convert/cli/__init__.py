@@ -5,7 +5,6 @@ The heavy imports sit inside the command bodies, so that `--help` loads neither 
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Annotated
 
@@ -20,9 +19,10 @@ from byteformer_convert.cli.inspect import inspect
 from byteformer_convert.cli.predict import predict
 from byteformer_convert.cli.published import published
 from byteformer_convert.cli.push_to_hub import push_to_hub
-from byteformer_convert.cli.shared import INTERRUPTED, interrupt, interrupt_again
+from byteformer_convert.cli.shared import INTERRUPTED
 from byteformer_convert.cli.to_corenet import to_corenet
 from byteformer_convert.cli.verify import verify
+from byteformer_convert.interrupts import listen, stop_listening
 
 app = typer.Typer(
     name="byteformer-convert",
@@ -56,23 +56,10 @@ for command in (convert, verify, inspect, predict, evaluate, push_to_hub, demo, 
 
 def main() -> None:
     """Entry point of the console script."""
-    # SIGTERM, too: so that a job that is told to stop cleans up behind itself, as after Ctrl-C.
-    ours = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as nohup and a shell's & leave it
-        ours.append(signal.SIGINT)
-    if hasattr(signal, "SIGALRM"):
-        ours.append(signal.SIGALRM)
-    sys.unraisablehook = interrupt_again
     try:
-        for number in ours:
-            signal.signal(number, interrupt)
+        listen()
         app()
     except KeyboardInterrupt:  # before the command has begun, or after it has ended
         sys.exit(INTERRUPTED)
     finally:
-        # Nothing is left to clean up, and Python's own way out would answer a signal with a traceback.
-        sys.unraisablehook = sys.__unraisablehook__
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        stop_listening()  # nothing is left to clean up, and Python's own way out would answer with a traceback

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from byteformer_convert.cli.bus_error import bus_errors
 from byteformer_convert.errors import ByteFormerConvertError
+from byteformer_convert.interrupts import asked_to_stop
 from byteformer_convert.report import Reporter
 
 INTERRUPTED = 130
-SOON = 0.01  # seconds: once the callback is over
-_signals: list[int] = []  # that asked us to stop. No Event: its lock would be taken twice by two signals in a row
-
-
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """Handles a signal that asks us to stop. Once we are on our way out, another one disturbs no clean-up."""
-    passing = sys.exception()
-    on_our_way = isinstance(passing, SystemExit) or (bool(_signals) and passing is not None)
-    _signals.append(number)
-    if not on_our_way:
-        raise KeyboardInterrupt
-
-
-def interrupt_again(lost: sys.UnraisableHookArgs) -> None:
-    """A `sys.unraisablehook`: an interrupt in a finalizer or a weakref's callback, of which every import has some, is
-    dropped by Python, and the command would go on."""
-    if lost.exc_type is KeyboardInterrupt and hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, SOON)  # SIGALRM, to the same handler
-    else:
-        sys.__unraisablehook__(lost)
 
 
 class WeightsKeyChoice(StrEnum):
@@ -79,7 +57,7 @@ def reporting(*, as_json: bool, quiet: bool) -> Iterator[Reporter]:
             yield reporter
     except (Exception, KeyboardInterrupt) as error:
         # torch's and safetensors' C code may turn a KeyboardInterrupt into an error of their own.
-        if _signals or isinstance(error, KeyboardInterrupt):
+        if asked_to_stop() or isinstance(error, KeyboardInterrupt):
             reporter.interrupted()
             raise typer.Exit(INTERRUPTED) from None
         if isinstance(error, ByteFormerConvertError):

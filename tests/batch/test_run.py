@@ -64,7 +64,9 @@ def settings(work: Path, *, force: bool = False) -> Settings:
 
 def started(command: list[str]) -> subprocess.Popen[str]:
     """A batch in a process group of its own, its first entry just converted."""
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     assert process.stderr.readline().startswith("converted")
     return process
@@ -182,14 +184,15 @@ def test_a_killed_batch_is_taken_up_by_the_same_command(work: Path) -> None:
 @pytest.mark.slow
 def test_an_interrupted_batch_cleans_up_and_reports(work: Path) -> None:
     manifest, out = write_manifest(work, 6), work / "out"
-    command = [sys.executable, "-m", "byteformer_convert", "batch", str(manifest), "--output", str(out)]
+    command = [sys.executable, "-m", "byteformer_convert", "batch", str(manifest), "--output", str(out), "--json"]
     process = started(command)
     process.terminate()
-    _, said = process.communicate(timeout=30)
+    document, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "does what is left" in said
     report = json.loads((out / "batch_report.json").read_text())
     assert report["interrupted"]
+    assert json.loads(document) == report
     assert report["counts"]["not started"] > 0
     assert not list(out.glob(".*"))
 

@@ -1,0 +1,68 @@
+"""Signals that ask us to stop: each is a KeyboardInterrupt, raised again until somebody stops for it.
+
+Once is not enough. Python drops what is raised in a finalizer or a weakref's callback, of which every import has some,
+and modules that Cython made register their memory views under a bare `except: pass` as they are imported.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+AGAIN = 0.05  # seconds
+_asked = False  # No Event: its lock would be taken twice by two signals in a row.
+
+
+def listen() -> None:
+    """From now on SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, which has to call this.
+
+    SIGTERM, too: so that a job that is told to stop cleans up behind itself, as after Ctrl-C.
+    """
+    sys.unraisablehook = _unraisable
+    ours = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as nohup and a shell's & leave it
+        ours.append(signal.SIGINT)
+    if hasattr(signal, "setitimer"):
+        ours.append(signal.SIGALRM)
+    for number in ours:
+        signal.signal(number, _interrupt)
+
+
+def stop_listening() -> None:
+    """Signals end the process again as they end any other, without a traceback."""
+    heard()
+    sys.unraisablehook = sys.__unraisablehook__
+    for number in (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGALRM", None)):
+        if number is not None and signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def asked_to_stop() -> bool:
+    """Whether a signal came that nobody has heard yet."""
+    return _asked
+
+
+def heard() -> None:
+    """For whoever catches the KeyboardInterrupt and goes on; to be called in the `except` block."""
+    global _asked
+    if _asked and hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    _asked = False
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _asked
+    passing = sys.exception()
+    # Once we are on our way out, no further signal disturbs the clean-up.
+    on_our_way = isinstance(passing, SystemExit) or (_asked and passing is not None)
+    if not _asked and hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)  # SIGALRM, to this handler
+    _asked = True
+    if not on_our_way:
+        raise KeyboardInterrupt
+
+
+def _unraisable(lost: sys.UnraisableHookArgs) -> None:
+    if lost.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(lost)
