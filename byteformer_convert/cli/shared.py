@@ -40,7 +40,12 @@ WeightsKeyOption = Annotated[
     WeightsKeyChoice,
     typer.Option(help="Weights of a training checkpoint; auto takes EMA where there is any, as CoreNet evaluates."),
 ]
-Atol = Annotated[float, typer.Option(help="Largest difference of two logits that is allowed.")]
+Atol = Annotated[
+    float,
+    typer.Option(
+        help="Largest difference of two logits that is allowed; up to 10 times float32's own noise where that is more."
+    ),
+]
 HtmlPage = Annotated[
     Path | None, typer.Option(help="Write a page with plots of the check; needs the extra `html`.", metavar="FILE")
 ]
