@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from byteformer_convert.errors import FolderError, UsageError
 from byteformer_convert.mapping.config import TASK_CLASSES
 from byteformer_convert.mapping.weights_fit import weights_misfits
-from byteformer_convert.output.finished import changed_code, read_processor, usable_config
+from byteformer_convert.output.finished import check_code, read_processor, usable_config
 from byteformer_convert.output.weight_files import weight_shapes
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def load_folder(folder: Path, *, trust_remote_code: bool = False, dtype: str = "
     config = usable_config(folder)
     task = folder_task(folder, config)
     read_processor(folder)
-    if not check_code(folder, task, trust_remote_code=trust_remote_code):
+    if not check_code(folder, task, "Loading", trust_remote_code=trust_remote_code):
         check_size(folder, config)
     try:
         model = _load_model(folder, task, dtype)
@@ -102,22 +102,6 @@ def folder_task(folder: Path, config: dict[str, Any]) -> str:
     raise FolderError(
         "config.json's auto_map names no classifier.", where=folder, hint="Give a folder that byteformer-convert wrote."
     )
-
-
-def check_code(folder: Path, task: str, *, trust_remote_code: bool) -> tuple[str, ...]:
-    """What loading would run or take beyond this version's code; refused unless it is trusted.
-
-    Raises:
-        FolderError: The folder's `.py` files are not this version's, or something leads elsewhere.
-    """
-    changed = changed_code(folder, task)
-    if changed and not trust_remote_code:
-        raise FolderError(
-            f"holds code that is not this version's, or leads to such: {', '.join(changed)}. Loading would run it.",
-            where=folder,
-            hint="Look at it, then give --trust-remote-code.",
-        )
-    return changed
 
 
 def check_size(folder: Path, config: Mapping[str, Any]) -> None:

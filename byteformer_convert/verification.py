@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from byteformer_convert import checking
 from byteformer_convert.checking import LOGITS_ATOL, Say, quietly
 from byteformer_convert.corenet.options import CoreNetOptions, load_options
-from byteformer_convert.errors import FolderError, ParityError
+from byteformer_convert.errors import ParityError
 from byteformer_convert.mapping.config import model_fields
 from byteformer_convert.mapping.trim import trim_sentence, trimmed
 from byteformer_convert.mapping.weights_fit import weights_misfits
-from byteformer_convert.output.finished import changed_code, read_processor, stored_dtype, usable_config
+from byteformer_convert.output.finished import check_code, read_processor, stored_dtype, usable_config
 from byteformer_convert.output.weight_files import weight_shapes
 
 if TYPE_CHECKING:
@@ -102,13 +102,7 @@ def verify(
     source = options = load_options(config or weights, overrides)
     config_file = usable_config(folder)
     read_processor(folder)
-    changed = changed_code(folder, options.task)
-    if changed and not trust_remote_code:
-        raise FolderError(
-            f"holds code that is not this version's, or leads to such: {', '.join(changed)}. Verifying would run it.",
-            where=folder,
-            hint="Look at it, then give --trust-remote-code.",
-        )
+    changed = check_code(folder, options.task, "Verifying", trust_remote_code=trust_remote_code)
     with checking.blaming_changes(seen), checking.fresh_process() as process:
         say("Reading the checkpoint")
         checkpoint = checking.read_checkpoint(weights, weights_key)

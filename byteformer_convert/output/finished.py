@@ -93,6 +93,35 @@ def stored_dtype(config: Mapping[str, Any]) -> str:
     return str(name)
 
 
+def check_code(folder: Path, task: str, doing: str, *, trust_remote_code: bool) -> tuple[str, ...]:
+    """What loading would run or take beyond this version's code; refused unless it is trusted.
+
+    Args:
+        folder: A converted folder.
+        task: `image` or `audio`.
+        doing: What would run the code, as a sentence begins with it.
+        trust_remote_code: Whether to go on all the same.
+
+    Raises:
+        FolderError: The folder's `.py` files are not this version's, or something leads elsewhere.
+    """
+    changed = changed_code(folder, task)
+    if trust_remote_code or not changed:
+        return changed
+    missing = [name for name in bundled_code(task) if not os.path.lexists(folder / name)]
+    if foreign := [name for name in changed if name not in missing]:
+        raise FolderError(
+            f"holds code that is not this version's, or leads to such: {', '.join(foreign)}. {doing} would run it.",
+            where=folder,
+            hint="Look at it, then give --trust-remote-code.",
+        )
+    raise FolderError(
+        f"lacks {', '.join(missing)}, of its own code.",
+        where=folder,
+        hint="Give the whole folder, with what the processor's save_pretrained writes beside the model's.",
+    )
+
+
 def changed_code(folder: Path, task: str) -> tuple[str, ...]:
     """What loading would run or take beyond this version's code and the folder's own weights.
 

@@ -10,8 +10,7 @@ import pytest
 
 from byteformer_convert.corenet.plain_file import read_plain
 from byteformer_convert.errors import FolderError
-from byteformer_convert.loading import check_code
-from byteformer_convert.output.finished import read_config
+from byteformer_convert.output.finished import check_code, read_config
 from byteformer_convert.output.folder import write_code
 from byteformer_convert.output.folder_check import check_folder
 
@@ -26,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_this_versions_code_is_taken(folder: Path) -> None:
-    check_code(folder, "image", trust_remote_code=False)
+    check_code(folder, "image", "Loading", trust_remote_code=False)
 
 
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "processor_config.json"])
@@ -34,8 +33,18 @@ def test_this_versions_code_is_taken(folder: Path) -> None:
 def test_an_auto_map_to_other_code_has_to_be_trusted(folder: Path, name: str, other: object) -> None:
     (folder / name).write_text(json.dumps({"part": {"auto_map": {"AutoModel": other}}}))
     with pytest.raises(FolderError, match=name):
-        check_code(folder, "image", trust_remote_code=False)
-    check_code(folder, "image", trust_remote_code=True)
+        check_code(folder, "image", "Loading", trust_remote_code=False)
+    check_code(folder, "image", "Loading", trust_remote_code=True)
+
+
+def test_code_that_is_not_there_is_not_called_foreign(folder: Path) -> None:
+    (folder / "modeling_byteformer.py").unlink()
+    with pytest.raises(FolderError, match=r"lacks modeling_byteformer\.py") as raised:
+        check_code(folder, "image", "Loading", trust_remote_code=False)
+    assert "trust" not in str(raised.value)
+    (folder / "extra.py").touch()
+    with pytest.raises(FolderError, match=r"leads to such: extra\.py\. Loading would run it"):
+        check_code(folder, "image", "Loading", trust_remote_code=False)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -46,7 +55,7 @@ def test_no_pipe_is_waited_for(folder: Path) -> None:
     with pytest.raises(FolderError, match="no regular file"):
         read_config(folder)
     with pytest.raises(FolderError, match="no regular file"):
-        check_code(folder, "image", trust_remote_code=False)
+        check_code(folder, "image", "Loading", trust_remote_code=False)
     assert "no regular file" in check_folder(folder).problems[0]
 
 
