@@ -89,6 +89,11 @@ def check_encoding(loaded: LoadedFolder) -> None:
             ) from error
 
 
+def in_commands_words(message: str) -> str:
+    """A processor's message, which speaks to people who call it from Python."""
+    return message.replace("pass raw=True", "give --raw")
+
+
 def folder_task(folder: Path, config: dict[str, Any]) -> str:
     """`image` or `audio`, from config.json's auto_map.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byteformer_convert.errors import FileInputError, FolderError
-from byteformer_convert.loading import LoadedFolder, check_encoding
+from byteformer_convert.loading import LoadedFolder, check_encoding, in_commands_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -162,11 +162,9 @@ def draws(processor: Any) -> bool:
 
 
 def _reason(error: Exception, file: Path) -> str:
-    """What a processor's message says, in the command's words: it speaks to people who call it from Python."""
     if isinstance(error, MemoryError):
         return "takes more memory than there is."
-    reason: str = getattr(error, "strerror", None) or str(error).removeprefix(f"{file}: ")
-    return reason.replace("pass raw=True", "give --raw")
+    return in_commands_words(getattr(error, "strerror", None) or str(error).removeprefix(f"{file}: "))
 
 
 def _check_length(config: Any, length: int, file: Path, *, raw: bool) -> None:

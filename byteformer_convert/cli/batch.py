@@ -30,6 +30,11 @@ def batch(
     A folder that is there, whole, and made from the same inputs in the same way is skipped. Writes
     batch_report.json, and exits with the code of the worst entry.
 
+    The manifest has `entries` and, for all of them, `defaults`, with the keys name, weights, config (or
+    published), overrides, weights_key, labels, dtype, max_shard_size, license, trim_positions, atol,
+    skip_parity, push (USER/NAME, or a mapping of push-to-hub's options); an entry may have runs, a pattern for
+    folders, in place of a name.
+
     Example: byteformer-convert batch sweep.yaml --output converted --jobs 2
     """
     with reporting(as_json=as_json, quiet=quiet) as reporter:

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from byteformer_convert.loading import in_commands_words
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -158,7 +160,7 @@ class Encoder:
             except MemoryError:
                 raise
             except Exception as error:  # as above
-                reason = str(error) or type(error).__name__
+                reason = in_commands_words(str(error)) or type(error).__name__
                 faults[index] = reason.rpartition(f"{items.name(index)}: ")[2]  # the path is said beside it
         return faults
 

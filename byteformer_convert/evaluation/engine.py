@@ -234,7 +234,8 @@ class _Run:
 
         scorer = self._scorer()
         progress = Progress(plan.files, plan.files - plan.files_in(pending), self.say)
-        self.say(f"Evaluating {plan.files:,} files")
+        if pending:
+            self.say(f"Evaluating {plan.files_in(pending):,} files")
         with (
             self.processes.split_between_processes(pending) as mine,
             cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),  # float32 means float32

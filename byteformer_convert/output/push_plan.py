@@ -140,9 +140,12 @@ def _refusal(check: FolderCheck, problems: Sequence[str]) -> HubError:
     several = "\n  ".join(["is not ready to be published:", *shown])
     one = f"is not ready to be published: {problems[0]}."
     only_parity = list(problems) == [check.unverified]
-    hint = (
-        "Convert again with parity, or push it as it is with --allow-unverified." if only_parity else "Convert again."
-    )
+    if only_parity:
+        hint = "Convert again with parity, or push it as it is with --allow-unverified."
+    elif not check.report:
+        hint = "Give a folder as convert wrote it; what was fine-tuned goes with transformers' own push_to_hub."
+    else:
+        hint = "Convert again."
     return HubError(one if len(problems) == 1 else several, where=check.folder, hint=f"Nothing was sent. {hint}")
 
 

@@ -84,10 +84,15 @@ def draw_batch(reporter: Reporter, batch: Batch) -> None:
         reporter.document(batch.to_dict())
     elif not reporter.quiet:
         reporter.out.print(_table(batch))
-        counts = ", ".join(f"{count} {status}" for status, count in batch.counts.items()) or "nothing to do"
+        counts = ", ".join(f"{count} {status}" for status, count in _counts(batch).items()) or "nothing to do"
         reporter.out.print(f"{counts}. Report: [bold]{escape(str(batch.report_file))}[/]", soft_wrap=True)
     if batch.interrupted:
         reporter.err.print("Interrupted. The same command again does what is left.")
+
+
+def _counts(batch: Batch) -> dict[str, int]:
+    unsent = sum(outcome.status != "failed" and outcome.error is not None for outcome in batch.outcomes)
+    return batch.counts | ({"not pushed": unsent} if unsent else {})
 
 
 def _table(batch: Batch) -> Table:

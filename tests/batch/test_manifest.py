@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from byteformer_convert.batch.manifest import KEYS, PUSH_KEYS, Entry, read_manifest, shard_of
+from byteformer_convert.cli.batch import batch
 from byteformer_convert.cli.convert import convert
 from byteformer_convert.errors import ManifestError, UsageError
 
@@ -55,6 +58,12 @@ def test_every_key_is_an_option_of_convert() -> None:
     options = set(convert.__annotations__)
     names = {"overrides": "override", "license": "license_id"}
     assert {names.get(key, key) for key in KEYS} - {"name", "runs", "push"} <= options
+
+
+def test_every_key_is_in_the_help() -> None:
+    help_text = inspect.getdoc(batch)
+    assert help_text is not None
+    assert [key for key in KEYS if not re.search(rf"\b{key}\b", help_text)] == []
 
 
 def test_every_push_key_is_a_field_of_a_push() -> None:

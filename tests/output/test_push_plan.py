@@ -67,6 +67,11 @@ def test_a_folder_that_is_not_what_its_report_says_is_refused(folder: Path, chan
     assert problem in refusal(folder, allow_unverified=True)
 
 
+def test_a_folder_that_was_not_converted_is_not_to_be_converted_again(folder: Path) -> None:
+    (folder / "conversion_report.json").unlink()
+    assert "transformers' own push_to_hub" in refusal(folder)
+
+
 def test_all_problems_are_named_at_once(folder: Path) -> None:
     (folder / "config.json").unlink()
     (folder / "modeling_byteformer.py").write_text("")

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from byteformer_convert.batch.convert_entry import Outcome
+from byteformer_convert.batch.run import Batch
 from byteformer_convert.corenet.state_dict import Mismatch
 from byteformer_convert.errors import OutputError
 from byteformer_convert.inspection import inspect
 from byteformer_convert.output.folder import FileRecord
 from byteformer_convert.parity.result import CaseResult, ParityReport, StageResult, WeightsResult
 from byteformer_convert.report import Reporter
+from byteformer_convert.report.batch import draw_batch
 from byteformer_convert.report.stream import Stream
 from byteformer_convert.report.tables import (
     class_table,
@@ -172,3 +175,15 @@ def test_a_document_has_a_version_and_errors_are_documents_too(capsys: pytest.Ca
     assert '"schema_version": 1' in out
     assert '"exit_code": 5' in out
     assert err == "error: [out]: is there already.\nChoose.\n"
+
+
+def test_a_batch_says_what_was_not_pushed(capsys: pytest.CaptureFixture[str]) -> None:
+    refused = {"kind": "hub", "message": "not allowed."}
+    outcomes = (
+        Outcome("a", "converted", 6, error=refused),
+        Outcome("b", "skipped", 6, error=refused),
+        Outcome("c", "failed", 3, error=refused),
+        Outcome("d", "converted"),
+    )
+    draw_batch(Reporter(), Batch("m.yaml", "0", None, outcomes, False, Path("out/batch_report.json")))
+    assert "2 converted, 1 skipped, 1 failed, 2 not pushed. Report:" in capsys.readouterr().out
