@@ -31,11 +31,19 @@ def listen() -> None:
 
 def stop_listening() -> None:
     """Signals end the process again as they end any other, without a traceback."""
+    # What finalizers trip over on the way out of an interrupt, such as workers that were ended, says nothing.
+    sys.unraisablehook = _silence if _asked else sys.__unraisablehook__
     heard()
-    sys.unraisablehook = sys.__unraisablehook__
     for number in (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGALRM", None)):
         if number is not None and signal.getsignal(number) is _interrupt:
             signal.signal(number, signal.SIG_DFL)
+
+
+def leave_to_parent() -> None:
+    """For a process that serves another: Ctrl-C reaches both, and that one ends it."""
+    sys.unraisablehook = sys.__unraisablehook__
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def asked_to_stop() -> bool:
@@ -64,5 +72,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _unraisable(lost: sys.UnraisableHookArgs) -> None:
-    if lost.exc_type is not KeyboardInterrupt:
+    if not _asked:
         sys.__unraisablehook__(lost)
+
+
+def _silence(lost: sys.UnraisableHookArgs) -> None:
+    pass

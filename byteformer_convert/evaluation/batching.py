@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from byteformer_convert.interrupts import leave_to_parent
 from byteformer_convert.loading import in_commands_words
 
 if TYPE_CHECKING:
@@ -208,9 +209,17 @@ def encoded_batches(
     # Ids leave the workers as numpy arrays, through a pipe: tensors would go through shared memory, which containers
     # are often short of.
     loader: DataLoader[EncodedBatch] = DataLoader(
-        _Batches(encoder, plan, items, batches), batch_size=None, collate_fn=_as_it_is, num_workers=workers
+        _Batches(encoder, plan, items, batches),
+        batch_size=None,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        worker_init_fn=_begin,
     )
     return iter(loader)
+
+
+def _begin(worker: int) -> None:
+    leave_to_parent()
 
 
 def _as_it_is(batch: Any) -> Any:

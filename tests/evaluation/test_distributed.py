@@ -75,6 +75,19 @@ def test_the_trained_checkpoint_scores_the_same_after_a_kill_and_on_two_processe
     assert sorted(batches) == list(range(10))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_ends_the_workers_without_a_word(tmp_path: Path, number: int) -> None:
+    folder, data, journal = make_folder(tmp_path), write_raw(tmp_path / "raw", [60, 70] * 500), tmp_path / "j.jsonl"
+    options = ["--raw", "--batch-size", "1", "--workers", "2", "--journal", journal]
+    process = start(ALONE, folder, "--data", data, *options)
+    wait_for_lines(journal, 3, process)
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130, err
+    assert json.loads(out)["error"]["kind"] == "interrupted"
+    assert "Traceback" not in err
+
+
 def wait_for_lines(path: Path, lines: int, process: subprocess.Popen[str]) -> None:
     """Until the file has so many lines."""
     while not path.exists() or len(path.read_text(encoding="utf-8").splitlines()) < lines:
