@@ -14,11 +14,11 @@ import yaml
 
 from byteformer_convert import __version__
 from byteformer_convert.corenet.plain_file import read_plain
-from byteformer_convert.errors import FolderError, OutputError
+from byteformer_convert.errors import FolderError
 from byteformer_convert.output.card_text import METADATA, metadata_of
 from byteformer_convert.output.finished import read_object
 from byteformer_convert.output.folder import CARD_NAME, file_record, write_json
-from byteformer_convert.output.staging import REPORT_NAME, obstacle, output_errors, staged_folder
+from byteformer_convert.output.staging import REPORT_NAME, check_ours, staged_folder
 
 if TYPE_CHECKING:
     from byteformer_convert.evaluation.request import EvaluationRequest
@@ -42,14 +42,8 @@ def check_card(folder: Path) -> None:
     card, _ = _read(folder)
     if metadata_of(card) is None:
         raise FolderError(NO_METADATA, where=CARD_NAME)
-    with output_errors(folder):
-        reason = obstacle(folder)
-    if reason is not None:
-        raise OutputError(
-            f"{reason}, so its card is not written anew.",
-            where=folder,
-            hint="Move that elsewhere, or leave out --write-card; --json has the numbers, too.",
-        )
+    hint = "Move that elsewhere, or leave out --write-card; --json has the numbers, too."
+    check_ours(folder, "so its card is not written anew", hint)
 
 
 def write_to_card(folder: Path, task: str, evaluation: Evaluation, request: EvaluationRequest) -> None:

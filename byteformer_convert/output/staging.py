@@ -41,14 +41,19 @@ def check_target(target: Path, *, force: bool) -> None:
         raise OutputError(
             "is there already.", where=target, hint="Choose another --output, or replace it with --force."
         )
-    with output_errors(target):
-        reason = obstacle(target)
+    check_ours(target, "so --force does not replace it", "Choose another --output, or remove it yourself.")
+
+
+def check_ours(folder: Path, so: str, hint: str) -> None:
+    """Refuses a folder that holds what this tool did not write: replacing it would lose that.
+
+    Raises:
+        OutputError: Says what, then `so`, and the hint.
+    """
+    with output_errors(folder):
+        reason = _obstacle(folder)
     if reason is not None:
-        raise OutputError(
-            f"{reason}, so --force does not replace it.",
-            where=target,
-            hint="Choose another --output, or remove it yourself.",
-        )
+        raise OutputError(f"{reason}, {so}.", where=folder, hint=hint)
 
 
 @contextmanager
@@ -91,7 +96,7 @@ def output_errors(target: Path) -> Iterator[None]:
         raise OutputError(f"cannot be written: {reason}.", where=target, hint=ADVICE.get(code)) from error
 
 
-def obstacle(target: Path) -> str | None:
+def _obstacle(target: Path) -> str | None:
     """Why `target` is not ours to replace; None for an empty folder, and for one that holds only what we wrote."""
     stranger = "is not a folder that byteformer-convert wrote"
     if target.is_symlink() or not target.is_dir():
