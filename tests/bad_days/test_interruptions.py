@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from tests.bad_days.interruption import SIGNALS, Forks, Point, Scene, faults_after, faults_of, forks, make_scene
+from tests.bad_days.interruption import SIGNALS, Forks, Point, Scene, faults_after, faults_of
 from tests.small_world import contents
 
 pytestmark = [
@@ -35,19 +35,6 @@ STEPS: Mapping[str, str] = {
     "half of it is gone": r"os\.remove config\.json",
     "all of it is gone": r"os\.rmdir .*\.partial-",
 }
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    place = tmp_path_factory.mktemp("bad-days") / "place"
-    place.mkdir()
-    with forks(place) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def scene(runner: Forks) -> Scene:
-    return make_scene(runner)
 
 
 @pytest.fixture(scope="module")

@@ -9,30 +9,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bad_days.interruption import Forks, Scene, forks, make_scene
 from tests.small_world import contents
+
+if TYPE_CHECKING:
+    from tests.bad_days.interruption import Forks, Scene
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mounts, and counts processes, as Linux does"),
 ]
 NAMES = "中文 =[,] [bold]x"
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    place = tmp_path_factory.mktemp("surroundings") / "place"
-    place.mkdir()
-    with forks(place) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def scene(runner: Forks) -> Scene:
-    return make_scene(runner)
 
 
 @contextmanager
