@@ -11,7 +11,9 @@ import sys
 from types import FrameType
 
 AGAIN = 0.05  # seconds
-_asked = False  # No Event: its lock would be taken twice by two signals in a row.
+# No Event: its lock would be taken twice by two signals in a row.
+_asked = False
+_over = False
 
 
 def listen() -> None:
@@ -19,6 +21,8 @@ def listen() -> None:
 
     SIGTERM, too: so that a job that is told to stop cleans up behind itself, as after Ctrl-C.
     """
+    global _over
+    _over = False
     sys.unraisablehook = _unraisable
     ours = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as nohup and a shell's & leave it
@@ -31,8 +35,12 @@ def listen() -> None:
 
 def stop_listening() -> None:
     """Signals end the process again as they end any other, without a traceback."""
-    # What finalizers trip over on the way out of an interrupt, such as workers that were ended, says nothing.
-    sys.unraisablehook = _silence if _asked else sys.__unraisablehook__
+    global _over
+    _over = True
+    if _asked:  # what finalizers trip over on the way out, such as workers that were ended, says nothing
+        sys.unraisablehook = _silence
+    elif sys.unraisablehook is _unraisable:
+        sys.unraisablehook = sys.__unraisablehook__
     heard()
     for number in (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGALRM", None)):
         if number is not None and signal.getsignal(number) is _interrupt:
@@ -61,6 +69,8 @@ def heard() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     global _asked
+    if _over:
+        return
     passing = sys.exception()
     # Once we are on our way out, no further signal disturbs the clean-up.
     on_our_way = isinstance(passing, SystemExit) or (_asked and passing is not None)

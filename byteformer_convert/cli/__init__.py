@@ -57,9 +57,11 @@ for command in (convert, verify, inspect, predict, evaluate, push_to_hub, demo, 
 def main() -> None:
     """Entry point of the console script."""
     try:
-        listen()
-        app()
+        try:
+            listen()
+            app()
+        finally:
+            stop_listening()  # nothing is left to clean up, and Python's own way out would answer with a traceback
     except KeyboardInterrupt:  # before the command has begun, or after it has ended
+        stop_listening()
         sys.exit(INTERRUPTED)
-    finally:
-        stop_listening()  # nothing is left to clean up, and Python's own way out would answer with a traceback

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-LINES_OF = ("checking.py", "cli/", "conversion.py", "output/", "parity/fresh_process.py", "report/")
+LINES_OF = ("checking.py", "cli/", "conversion.py", "interrupts.py", "output/", "parity/fresh_process.py", "report/")
 PACKAGE = str(Path(__file__).resolve().parents[2] / "byteformer_convert")
 PATIENCE = 100.0  # seconds, for a command that takes one
 EVENTS = {
