@@ -13,6 +13,7 @@
     │   └── FileInputError     a file to classify
     ├── ParityError         4  the folder does not compute what CoreNet computes
     ├── OutputError         5  the output cannot be written, or is there already
+    ├── MachineError        5  the machine lacks something: memory, processes, room for temporary files
     └── HubError            6  the Hub refused, or could not be reached
 
 Every error says what is wrong (`message`), where (`where`), and what to do next (`hint`).
@@ -168,6 +169,13 @@ class OutputError(ByteFormerConvertError):
 
     exit_code = 5
     kind = "output"
+
+
+class MachineError(ByteFormerConvertError):
+    """The machine lacks something that the command needs, whatever its input and output."""
+
+    exit_code = 5
+    kind = "machine"
 
 
 class HubError(ByteFormerConvertError):

@@ -11,47 +11,43 @@ import sys
 from types import FrameType
 
 AGAIN = 0.05  # seconds
+# Windows has the first two.
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)]
+TICKING = [signal.SIGALRM] if hasattr(signal, "setitimer") else []
 # No Event: its lock would be taken twice by two signals in a row.
 _asked = False
 _over = False
 
 
 def listen() -> None:
-    """From now on SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, which has to call this.
+    """From now on these signals raise KeyboardInterrupt in the main thread, which has to call this.
 
-    SIGTERM, too: so that a job that is told to stop cleans up behind itself, as after Ctrl-C.
+    Not SIGINT alone: so that a job that is told to stop, outlives its terminal or has used up its time cleans up behind
+    itself, as after Ctrl-C.
     """
     global _over
     _over = False
     sys.unraisablehook = _unraisable
-    ours = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as nohup and a shell's & leave it
-        ours.append(signal.SIGINT)
-    if hasattr(signal, "setitimer"):
-        ours.append(signal.SIGALRM)
-    for number in ours:
-        signal.signal(number, _interrupt)
+    for number in (*STOPPING, *TICKING):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and a shell's & leave some
+            signal.signal(number, _interrupt)
 
 
 def stop_listening() -> None:
     """Signals end the process again as they end any other, without a traceback."""
     global _over
     _over = True
-    if _asked:  # what finalizers trip over on the way out, such as workers that were ended, says nothing
-        sys.unraisablehook = _silence
-    elif sys.unraisablehook is _unraisable:
-        sys.unraisablehook = sys.__unraisablehook__
+    sys.unraisablehook = _silence  # what finalizers trip over now, such as workers that were ended, says nothing
     heard()
-    for number in (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGALRM", None)):
-        if number is not None and signal.getsignal(number) is _interrupt:
+    for number in (*STOPPING, *TICKING):
+        if signal.getsignal(number) is _interrupt:
             signal.signal(number, signal.SIG_DFL)
 
 
 def leave_to_parent() -> None:
     """For a process that serves another: Ctrl-C reaches both, and that one ends it."""
-    sys.unraisablehook = sys.__unraisablehook__
+    stop_listening()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def asked_to_stop() -> bool:
@@ -62,7 +58,7 @@ def asked_to_stop() -> bool:
 def heard() -> None:
     """For whoever catches the KeyboardInterrupt and goes on; to be called in the `except` block."""
     global _asked
-    if _asked and hasattr(signal, "setitimer"):
+    if _asked and TICKING:
         signal.setitimer(signal.ITIMER_REAL, 0)
     _asked = False
 
@@ -74,8 +70,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     passing = sys.exception()
     # Once we are on our way out, no further signal disturbs the clean-up.
     on_our_way = isinstance(passing, SystemExit) or (_asked and passing is not None)
-    if not _asked and hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)  # SIGALRM, to this handler
+    if not _asked and TICKING:
+        signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
     _asked = True
     if not on_our_way:
         raise KeyboardInterrupt

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byteformer_convert.errors import FolderError, UsageError
+from byteformer_convert.errors import FolderError, MachineError, UsageError
+from byteformer_convert.machine import lack_behind
 from byteformer_convert.mapping.config import TASK_CLASSES
 from byteformer_convert.mapping.weights_fit import weights_misfits
 from byteformer_convert.output.finished import check_code, read_processor, usable_config
@@ -60,7 +61,7 @@ def load_folder(folder: Path, *, trust_remote_code: bool = False, dtype: str = "
         processor = load_processor(folder, task)
         _check_classes(model, processor, task)
     except Exception as error:  # transformers, safetensors and a changed folder's code raise anything
-        raise FolderError(f"cannot be loaded: {type(error).__name__}: {error}", where=folder) from error
+        raise (lack_behind(error) or _cache_error(error, folder) or _load_error(error, folder)) from error
     names: Any = model.config.id2label
     return LoadedFolder(folder, task, model, processor, tuple(names[index] for index in sorted(names)))
 
@@ -132,6 +133,24 @@ def _check_classes(model: Any, processor: Any, task: str) -> None:
     for given, wanted in ((model, TASK_CLASSES[task][1]), (processor, OUR_PROCESSORS[task])):
         if type(given).__name__ != wanted:
             raise ValueError(f"its JSON files ask for a {type(given).__name__}, not for a {wanted}")
+
+
+def _load_error(error: Exception, folder: Path) -> FolderError:
+    hint = "Give a folder as byteformer-convert or save_pretrained wrote it."
+    return FolderError(f"cannot be loaded: {type(error).__name__}: {error}", where=folder, hint=hint)
+
+
+def _cache_error(error: Exception, folder: Path) -> MachineError | None:
+    """transformers copies the folder's code into a cache of its own before it runs it."""
+    if not isinstance(error, OSError) or not isinstance(error.filename, str):
+        return None
+    if Path(error.filename).resolve().is_relative_to(folder.resolve()):
+        return None
+    return MachineError(
+        f"cannot be written: {error.strerror}. transformers keeps a copy of the folder's code there.",
+        where=error.filename,
+        hint="Set HF_HOME or HF_MODULES_CACHE to a folder that you may write to.",
+    )
 
 
 def _load_model(folder: Path, task: str, dtype: str) -> PreTrainedModel:

@@ -328,7 +328,7 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir() or shutil.which("ps") is None, reason="needs /proc and ps")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGKILL])
 def test_a_conversion_that_is_stopped_leaves_the_old_folder_and_no_process(
     small_world: World, folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, number: int
 ) -> None:

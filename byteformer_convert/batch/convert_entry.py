@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from byteformer_convert import __version__
 from byteformer_convert.conversion import Request, asked, convert
 from byteformer_convert.errors import ByteFormerConvertError, OutputError
+from byteformer_convert.machine import lack_behind
 from byteformer_convert.output.folder import CONFIG_NAME, file_record
 from byteformer_convert.output.folder_check import check_folder
 from byteformer_convert.output.staging import REPORT_NAME
@@ -74,7 +75,10 @@ def convert_entry(entry: Entry, settings: Settings) -> Outcome:
         return _converted(entry, settings)
     except ByteFormerConvertError as error:
         return Outcome(entry.name, "failed", error.exit_code, error=error.to_dict())
-    except Exception as error:  # a bug: the report has its traceback
+    except Exception as error:
+        if (lack := lack_behind(error)) is not None:
+            return Outcome(entry.name, "failed", lack.exit_code, error=lack.to_dict())
+        # A bug: the report has its traceback.
         details = {"kind": "bug", "message": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         return Outcome(entry.name, "failed", 1, error=details)
 

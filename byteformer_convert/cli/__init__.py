@@ -19,10 +19,13 @@ from byteformer_convert.cli.inspect import inspect
 from byteformer_convert.cli.predict import predict
 from byteformer_convert.cli.published import published
 from byteformer_convert.cli.push_to_hub import push_to_hub
-from byteformer_convert.cli.shared import INTERRUPTED
+from byteformer_convert.cli.shared import INTERRUPTED, has_begun
 from byteformer_convert.cli.to_corenet import to_corenet
 from byteformer_convert.cli.verify import verify
+from byteformer_convert.errors import OutputError
 from byteformer_convert.interrupts import listen, stop_listening
+from byteformer_convert.report import Reporter
+from byteformer_convert.report.stream import Stream
 
 app = typer.Typer(
     name="byteformer-convert",
@@ -65,3 +68,11 @@ def main() -> None:
     except KeyboardInterrupt:  # before the command has begun, or after it has ended
         stop_listening()
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        if has_begun():
+            raise
+        # What click prints itself, such as --help.
+        Stream(sys.stdout).flush()  # else Python would try once more when it ends, and say so
+        unwritable = OutputError(f"cannot be written: {error.strerror}.", where="standard output")
+        Reporter().error(unwritable)
+        sys.exit(unwritable.exit_code)

@@ -13,9 +13,11 @@ import typer
 from byteformer_convert.cli.bus_error import bus_errors
 from byteformer_convert.errors import ByteFormerConvertError
 from byteformer_convert.interrupts import asked_to_stop
+from byteformer_convert.machine import check_machine, lack_behind
 from byteformer_convert.report import Reporter
 
 INTERRUPTED = 130
+_begun = False
 
 
 class WeightsKeyChoice(StrEnum):
@@ -53,19 +55,28 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 Quiet = Annotated[bool, typer.Option("--quiet", help="No talk and no tables; errors still show.")]
 
 
+def has_begun() -> bool:
+    """Whether a command's own block was entered: until then click alone is at work."""
+    return _begun
+
+
 @contextmanager
 def reporting(*, as_json: bool, quiet: bool) -> Iterator[Reporter]:
     """A reporter for the block; our own errors end it with their message and exit code, all others stay bugs."""
+    global _begun
+    _begun = True
     reporter = Reporter(as_json=as_json, quiet=quiet)
     try:
         with bus_errors(reporter.error):
+            check_machine()
             yield reporter
     except (Exception, KeyboardInterrupt) as error:
         # torch's and safetensors' C code may turn a KeyboardInterrupt into an error of their own.
         if asked_to_stop() or isinstance(error, KeyboardInterrupt):
             reporter.interrupted()
             raise typer.Exit(INTERRUPTED) from None
-        if isinstance(error, ByteFormerConvertError):
-            reporter.error(error)
-            raise typer.Exit(error.exit_code) from error
+        ours = error if isinstance(error, ByteFormerConvertError) else lack_behind(error)
+        if ours is not None:
+            reporter.error(ours)
+            raise typer.Exit(ours.exit_code) from error
         raise

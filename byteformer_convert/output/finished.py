@@ -19,6 +19,7 @@ from byteformer_convert.output.folder_fields import CONFIG_FIELDS, PROCESSOR_FIE
 NAMING_CODE = (CONFIG_NAME, PROCESSOR_NAME, "processor_config.json", "tokenizer_config.json")
 # What transformers loads beside the weights (an adapter, where peft is installed), or in their place.
 OTHER_WEIGHTS = re.compile(r"adapter_config\.json|shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors", re.IGNORECASE)
+AGAIN = "Copy or convert the folder again."
 STORED_DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -67,9 +68,9 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(read_plain(path).decode())
     except (OSError, ValueError, RecursionError) as error:
-        raise FolderError(f"{path.name} cannot be read: {error}.", where=path.parent) from error
+        raise FolderError(f"{path.name} cannot be read: {error}.", where=path.parent, hint=AGAIN) from error
     if not isinstance(content, dict):
-        raise FolderError(f"{path.name} is not a JSON object.", where=path.parent)
+        raise FolderError(f"{path.name} is not a JSON object.", where=path.parent, hint=AGAIN)
     return content
 
 

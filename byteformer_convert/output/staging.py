@@ -91,7 +91,9 @@ def output_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        code = error.errno or 0
+        if error.errno is None:  # Python's own, of something else, such as source code that it cannot find
+            raise
+        code = error.errno
         reason = error.strerror or str(error)
         raise OutputError(f"cannot be written: {reason}.", where=target, hint=ADVICE.get(code)) from error
 

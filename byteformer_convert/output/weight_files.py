@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from byteformer_convert.corenet.plain_file import open_plain, read_plain
 from byteformer_convert.errors import FolderError
+from byteformer_convert.machine import lack_behind
 from byteformer_convert.output.folder import INDEX_NAME, WEIGHTS_NAME
 
 if TYPE_CHECKING:
@@ -101,4 +102,6 @@ def _reading(folder: Path) -> Iterator[None]:
     except FolderError:
         raise
     except Exception as error:  # safetensors has an exception class of its own
-        raise FolderError(f"its weights cannot be read: {error}.", where=folder) from error
+        raise lack_behind(error) or FolderError(
+            f"its weights cannot be read: {error}.", where=folder, hint="Copy or convert it again."
+        ) from error

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from byteformer_convert.errors import OutputError, ParityError
+from byteformer_convert.machine import lack_behind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,6 +126,8 @@ class FreshProcess:
         if not answer["ok"]:
             if found := NO_ROOM.search(answer["error"]):
                 raise _scratch_error(os.strerror(int(found[1])))
+            if (lack := lack_behind(answer["error"])) is not None:
+                raise lack
             raise ParityError(
                 f"a fresh process cannot load or run the folder: {answer['error']}",
                 hint="The folder must work with transformers alone.",
