@@ -108,23 +108,32 @@ def in_groups(attend, feed, hidden_states, window_size, window_shift, halve=None
 
 
 def groups_of(hidden_states, window_size, window_shift):
-    """The shift, how many windows of each row neither wrap around nor are filled up, and how many make a group at most.
+    """The shift, how many windows of each row go through as views, and how many make a group at most.
 
-    None of them where all fit into one group with the last window: a copy costs less than a second group.
+    Those that wrap around or are filled up have to be copied. Others are copied with them as far as they make a group
+    as large as the rest: a copy costs less than a small group.
     """
     batch, tokens, hidden = hidden_states.shape
     shift = window_shift if tokens > window_size else 0  # attention within one window does not know the order
     most = max(GROUP_ENTRIES * torch.get_num_threads() // (window_size * hidden), 1)
-    whole = (tokens - shift) // window_size
-    return shift, (0 if batch * (whole + 1) <= most else whole), most
+    windows, whole = -(-tokens // window_size), (tokens - shift) // window_size
+    balanced = windows - balanced_size(windows, most)
+    if balanced < whole < windows and batch * (windows - balanced) <= most:
+        whole = balanced
+    return shift, whole, most
+
+
+def balanced_size(windows, most):
+    """Windows of a group: the fewest groups of at most `most`, as large as each other, since small ones take longer."""
+    return -(-windows // -(-windows // most)) if windows else most
 
 
 def groups(batch, windows, most):
     """Index pairs, rows and windows, that cut a batch into groups of at most `most` windows (or one row of fewer)."""
-    rows = max(most // max(windows, 1), 1)
+    rows, size = max(most // max(windows, 1), 1), balanced_size(windows, most)
     for first_row in range(0, batch, rows):
-        for first_window in range(0, windows, most):
-            yield slice(first_row, first_row + rows), slice(first_window, first_window + most)
+        for first_window in range(0, windows, size):
+            yield slice(first_row, first_row + rows), slice(first_window, first_window + size)
 
 
 def can_fuse(hidden_states, tensors):
@@ -211,8 +220,9 @@ def fused_layer(hidden_states, weights, biases, norms, epsilons, window_size, wi
     """
     last_axis_only, norm_fp32 = switches
     batch, tokens, hidden = hidden_states.shape
-    _, whole, most = groups_of(hidden_states, window_size, window_shift)
-    if batch * whole > most and can_pack_weights() and sum(weight.numel() for weight in weights) <= PACKED_ENTRIES:
+    _, _, most = groups_of(hidden_states, window_size, window_shift)
+    is_one_group = batch * -(-tokens // window_size) <= most
+    if not is_one_group and can_pack_weights() and sum(weight.numel() for weight in weights) <= PACKED_ENTRIES:
         weights = PACKED_WEIGHTS.of(*weights)
     linears = [*zip(weights[:6], biases, strict=True)]
     scaling = (hidden // heads) ** -0.5

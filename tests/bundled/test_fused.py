@@ -86,6 +86,44 @@ def test_any_length_in_groups_is_the_same_layer_by_layer(
     torch.testing.assert_close(quick, plain, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "shift", "most", "views", "copied"),
+    [
+        (39, 0, 8, [5], 5),  # not 8, 1 and 1
+        (75, 0, 8, [6, 6], 7),
+        (75, 2, 8, [6, 6], 7),
+        (32, 0, 8, [8], 0),  # nothing wraps around or is filled up
+        (30, 0, 8, [], 8),
+        (39, 2, 1, [1] * 9, 1),
+    ],
+)
+def test_groups_of_one_file_are_few_and_equal(
+    tokens: int, shift: int, most: int, views: list[int], copied: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(inference, "GROUP_ENTRIES", most * 4 * 8)
+    _, whole, allowed = inference.groups_of(torch.empty(1, tokens, 8), 4, shift)
+    assert allowed == most
+    assert [len(range(whole)[group]) for _, group in inference.groups(1, whole, most)] == views
+    assert -(-tokens // 4) - whole == copied
+
+
+@pytest.mark.parametrize("most", [2, 3])
+@pytest.mark.parametrize("length", range(40, 120, 7))
+def test_one_file_in_several_groups_is_the_same(
+    length: int, most: int, fused: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, ids = make_model(max_position_embeddings=200), make_ids(length)
+    hidden, window = model.config.hidden_size, model.config.window_sizes[0]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(inference, "GROUP_ENTRIES", most * window * hidden)
+    with torch.no_grad():
+        quick = model(ids, output_hidden_states=True).hidden_states
+    assert fused
+    plain = model(ids, output_hidden_states=True).hidden_states  # with gradients: nothing is fused
+    torch.testing.assert_close(quick, plain, rtol=0, atol=Tolerance().first)
+
+
 def test_the_input_of_a_layer_is_left_alone(fused: list[int]) -> None:
     layer = make_model().byteformer.layers[0]
     hidden_states = torch.randn(2, 17, layer.attention.q_proj.in_features)
