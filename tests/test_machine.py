@@ -13,8 +13,9 @@ import pytest
 
 from byteformer_convert.batch.convert_entry import Settings, convert_entry
 from byteformer_convert.batch.manifest import Entry
-from byteformer_convert.errors import MachineError
+from byteformer_convert.errors import FolderError, MachineError
 from byteformer_convert.machine import check_machine, lack_behind
+from byteformer_convert.output import weight_files
 from tests.folders import make_folder
 from tests.test_cli import COMMAND, ENVIRONMENT, World, source
 
@@ -127,3 +128,11 @@ def test_in_a_batch_a_lack_is_no_bug(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert (outcome.status, outcome.exit_code) == ("failed", 5)
     assert outcome.error is not None
     assert outcome.error["kind"] == "machine"
+
+
+def test_weights_that_do_not_fit_into_memory_are_not_the_folders_fault(tmp_path: Path) -> None:
+    with pytest.raises(MachineError), weight_files._reading(tmp_path):
+        raise RuntimeError("std::bad_alloc")
+    with pytest.raises(FolderError, match="invalid header") as raised, weight_files._reading(tmp_path):
+        raise RuntimeError("invalid header")
+    assert raised.value.hint

@@ -66,7 +66,7 @@ def main() -> None:
         finally:
             stop_listening()  # nothing is left to clean up, and Python's own way out would answer with a traceback
     except KeyboardInterrupt:  # before the command has begun, or after it has ended
-        stop_listening()
+        stop_listening()  # again: the interrupt may have come in its first line
         sys.exit(INTERRUPTED)
     except OSError as error:
         if has_begun():

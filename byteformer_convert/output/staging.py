@@ -93,9 +93,8 @@ def output_errors(target: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # Python's own, of something else, such as source code that it cannot find
             raise
-        code = error.errno
         reason = error.strerror or str(error)
-        raise OutputError(f"cannot be written: {reason}.", where=target, hint=ADVICE.get(code)) from error
+        raise OutputError(f"cannot be written: {reason}.", where=target, hint=ADVICE.get(error.errno)) from error
 
 
 def _obstacle(target: Path) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from byteformer_convert.corenet.plain_file import open_plain, read_plain
 from byteformer_convert.errors import FolderError
 from byteformer_convert.machine import lack_behind
+from byteformer_convert.output.finished import AGAIN
 from byteformer_convert.output.folder import INDEX_NAME, WEIGHTS_NAME
 
 if TYPE_CHECKING:
@@ -103,5 +104,5 @@ def _reading(folder: Path) -> Iterator[None]:
         raise
     except Exception as error:  # safetensors has an exception class of its own
         raise lack_behind(error) or FolderError(
-            f"its weights cannot be read: {error}.", where=folder, hint="Copy or convert it again."
+            f"its weights cannot be read: {error}.", where=folder, hint=AGAIN
         ) from error

@@ -259,6 +259,17 @@ def test_a_journal_of_other_weights_is_refused(folder: Path, raw: Path, tmp_path
         run_raw(other, raw, journal=journal)
 
 
+def test_a_finished_journal_is_not_said_to_be_evaluated(folder: Path, raw: Path, tmp_path: Path) -> None:
+    request = EvaluationRequest(folder, raw, raw=True, workers=0, batch_size=4, journal=tmp_path / "j.jsonl")
+    said: list[str] = []
+    engine.evaluate(request, said.append)
+    assert "Evaluating 13 files" in said
+    said.clear()
+    engine.evaluate(request, said.append)
+    assert "13 of 13 files were done before" in said
+    assert not any("Evaluating" in sentence for sentence in said)
+
+
 # --- what is refused ---
 
 

@@ -144,6 +144,11 @@ def test_an_os_error_becomes_an_output_error_that_says_what_to_do(tmp_path: Path
     assert caught.value.where == str(tmp_path / "out")
 
 
+def test_an_os_error_that_no_system_call_raised_is_not_taken_for_one(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="source code"), output_errors(tmp_path / "out"):
+        raise OSError("could not get source code")
+
+
 def test_a_target_below_a_file_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):

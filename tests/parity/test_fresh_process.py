@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from byteformer_convert.conversion import Request, convert
-from byteformer_convert.errors import ParityError
+from byteformer_convert.errors import MachineError, ParityError
+from byteformer_convert.loading import load_folder
 from byteformer_convert.parity.fresh_process import FreshProcess
 
 pytestmark = pytest.mark.slow
@@ -126,3 +127,12 @@ def test_the_process_ends_when_whoever_started_it_is_gone(tmp_path: Path) -> Non
     assert process._process.wait(60) == 0
     process._process.stdin = open(os.devnull, "wb")  # noqa: PTH123, SIM115
     process.__exit__()
+
+
+@pytest.mark.parametrize("error", ["MemoryError()", 'RuntimeError("can\'t start new thread")'])
+def test_what_the_machine_lacks_is_not_the_folders_fault(folder: Path, tmp_path: Path, error: str) -> None:
+    poor = with_code(folder, tmp_path / "poor", f"raise {error}")
+    with FreshProcess() as process, pytest.raises(MachineError):
+        process.start_logits(poor, INPUTS, auto_class=AUTO)()
+    with pytest.raises(MachineError):
+        load_folder(poor, trust_remote_code=True)
