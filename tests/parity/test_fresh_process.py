@@ -12,7 +12,6 @@ import torch
 
 from byteformer_convert.conversion import Request, convert
 from byteformer_convert.errors import MachineError, ParityError
-from byteformer_convert.loading import load_folder
 from byteformer_convert.parity.fresh_process import FreshProcess
 
 pytestmark = pytest.mark.slow
@@ -134,5 +133,3 @@ def test_what_the_machine_lacks_is_not_the_folders_fault(folder: Path, tmp_path:
     poor = with_code(folder, tmp_path / "poor", f"raise {error}")
     with FreshProcess() as process, pytest.raises(MachineError):
         process.start_logits(poor, INPUTS, auto_class=AUTO)()
-    with pytest.raises(MachineError):
-        load_folder(poor, trust_remote_code=True)
