@@ -13,7 +13,7 @@ import torch
 from byteformer_convert.corenet.adapter_folder import read_folder, read_safetensors, weight_files
 from byteformer_convert.corenet.digest import sha256_of
 from byteformer_convert.corenet.mapped_pages import MappedPages
-from byteformer_convert.corenet.tensor_checks import checked_tensors, names_list
+from byteformer_convert.corenet.tensor_checks import checked_tensors, is_plain, names_list
 from byteformer_convert.corenet.torch_file import Container, identify, load_torch_file
 from byteformer_convert.errors import CheckpointError
 
@@ -107,7 +107,8 @@ def load_checkpoint(
     is_folder = path.is_dir()
     source = _read_folder(path) if is_folder else _read_file(path)
     choice = _choose(source.content, weights_key, is_folder, path.name)
-    tensors, prefix = _without_prefix(checked_tensors(choice.state, where=path.name, read=MappedPages(path).read))
+    pages = MappedPages(path, filter(is_plain, choice.state.values()))
+    tensors, prefix = _without_prefix(checked_tensors(choice.state, where=path.name, read=pages.read))
     return Checkpoint(
         path=path,
         size=sum(file.stat().st_size for file in source.files),

@@ -5,27 +5,37 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _MAPS: Final = Path("/proc/self/maps")
 _AT_A_TIME: Final = 1 << 22  # bytes
 
 
 class MappedPages:
-    """The pages of one file that this process has mapped to itself and never writes to. Does nothing but on Linux.
+    """The pages of one file that some tensors lie in, where they are mapped and never written to. Linux only.
 
     What is given back is not lost: whoever reads it again gets it from the page cache.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tensors: Iterable[Tensor]) -> None:
         """Looks where the file is mapped now.
 
         Args:
             path: The file; it need not be mapped at all.
+            tensors: Dense ones on the CPU, which may lie in it or anywhere else.
         """
-        self._ranges = tuple(_ranges(path))
+        # Held: a mapping ends with its last tensor, and what came to lie at its addresses then would be wiped out.
+        # For the same reason no other mapping of the file will do, such as the one that another thread hashes.
+        self._tensors = tuple(tensors)
+        addresses = {tensor.untyped_storage().data_ptr() for tensor in self._tensors}
+        self._ranges = tuple(
+            (start, end) for start, end in _ranges(path) if any(start <= address < end for address in addresses)
+        )
         self._read = 0
 
     def read(self, size: int) -> None:

@@ -51,6 +51,11 @@ def checked_tensors(
     return {name: value.detach() for name, value in state.items()}
 
 
+def is_plain(value: Any) -> bool:
+    """Whether it is a dense tensor on the CPU, of no subclass but Parameter."""
+    return type(value) in (torch.Tensor, torch.nn.Parameter) and _not_plain(value) is None
+
+
 def names_list(names: Sequence[Any]) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

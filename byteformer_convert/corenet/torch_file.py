@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import sys
 import tarfile
 import warnings
 from pathlib import Path
@@ -50,12 +51,11 @@ def load_torch_file(path: Path, container: Container) -> Any:
             memory or time out of all proportion to its size.
     """
     found = read_zip(path) if container == "zip" else None
-    # torch maps a zip file's records as they lie in it; a repacked, compressed one must be read the long way.
-    # It takes a file's name for UTF-8, and one that ends in .safetensors for that format, whatever is inside.
-    mapped = found is not None and not found.packed and _is_plain(path)
     try:
         with path.open("rb") as file:
             _check_pickles(path, file, found)
+            # torch maps a zip file's records as they lie in it; a repacked, compressed one must be read the long way.
+            mapped = found is not None and not found.packed and _is_plain(path) and _is_native(file)
             with torch.serialization.safe_globals(_NUMPY_SCALARS), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # on pickle protocols, before the error that says it all
                 return torch.load(path if mapped else file, weights_only=True, map_location="cpu", mmap=mapped)
@@ -66,11 +66,24 @@ def load_torch_file(path: Path, container: Container) -> Any:
 
 
 def _is_plain(path: Path) -> bool:
+    """Whether torch maps a file of this name: it takes one for UTF-8, and .safetensors for that format."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
         return False
     return path.suffix != ".safetensors"
+
+
+def _is_native(file: BinaryIO) -> bool:
+    """Whether a zip file's numbers have this machine's byte order. torch swaps others where they lie.
+
+    In a file that is mapped the swapped ones would be lost with their pages, which are given back.
+    """
+    reader = torch._C.PyTorchFileReader(file)
+    said = reader.has_record("byteorder")  # type: ignore[attr-defined]
+    native = not said or reader.get_record("byteorder") == sys.byteorder.encode()
+    file.seek(0)
+    return native
 
 
 def _check_pickles(path: Path, file: BinaryIO, found: TorchZip | None) -> None:

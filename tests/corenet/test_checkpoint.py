@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import pickle
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -214,6 +215,17 @@ def test_a_repacked_compressed_zip_gives_the_same_weights(tmp_path: Path) -> Non
         for name in old.namelist():
             new.writestr(name, old.read(name))
     assert same(load_checkpoint(path), state())
+
+
+def test_a_zip_of_the_other_byte_order_gives_the_same_weights_and_keeps_them(tmp_path: Path) -> None:
+    weights = {"a": torch.randn(1 << 20), "b": torch.randn(1 << 20)}  # enough for pages to be given back
+    path = tmp_path / "other.pt"
+    swapped = {name: torch.from_numpy(tensor.numpy().byteswap()) for name, tensor in weights.items()}
+    order = {"little": "big", "big": "little"}[sys.byteorder]
+    with zipfile.ZipFile(save(tmp_path, swapped)) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, order if name.endswith("/byteorder") else old.read(name))
+    assert same(load_checkpoint(path), weights)
 
 
 def test_a_safetensors_file_is_a_plain_state_dict(tmp_path: Path) -> None:
