@@ -38,7 +38,7 @@ class LineWatcher(Watcher):
 
     def ended(self, outcome: Outcome) -> None:
         self.left -= 1
-        self.reporter.err.print(f"{_line(outcome)} ({self.left} left)", soft_wrap=True)
+        self.reporter.err.sentence(f"{_line(outcome)} ({self.left} left)")
 
 
 class LiveWatcher(LineWatcher):
@@ -85,7 +85,7 @@ def draw_batch(reporter: Reporter, batch: Batch) -> None:
     elif not reporter.quiet:
         reporter.out.print(_table(batch))
         counts = ", ".join(f"{count} {status}" for status, count in _counts(batch).items()) or "nothing to do"
-        reporter.out.print(f"{counts}. Report: [bold]{escape(str(batch.report_file))}[/]", soft_wrap=True)
+        reporter.out.sentence(f"{counts}. Report: [bold]{escape(str(batch.report_file))}[/]")
     if batch.interrupted:
         reporter.err.print("Interrupted. The same command again does what is left.")
 

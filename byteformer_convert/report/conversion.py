@@ -24,7 +24,7 @@ def draw_conversion(reporter: Reporter, conversion: Conversion) -> None:
         draw_parity(conversion.parity, reporter.out)
         reporter.out.print(file_table(conversion.files))
         verdict = "parity holds" if conversion.parity.verdict == "passed" else "parity was not checked"
-        reporter.out.print(f"Wrote [bold]{escape(str(conversion.output))}[/]: {verdict}.", soft_wrap=True)
+        reporter.out.sentence(f"Wrote [bold]{escape(str(conversion.output))}[/]: {verdict}.")
 
 
 def draw_verification(reporter: Reporter, verification: Verification) -> None:
@@ -35,10 +35,10 @@ def draw_verification(reporter: Reporter, verification: Verification) -> None:
     elif not reporter.quiet:
         draw_parity(verification.parity, reporter.out)
         if verification.passed:
-            reporter.out.print(f"[bold]{escape(str(verification.folder))}[/]: parity holds.", soft_wrap=True)
+            reporter.out.sentence(f"[bold]{escape(str(verification.folder))}[/]: parity holds.")
     if not verification.passed:
         sentence = f"{verification.folder}: parity does not hold: {verification.failure}."
-        reporter.err.print(f"[bold red]error:[/] {escape(sentence)}", soft_wrap=True)
+        reporter.err.sentence(f"[bold red]error:[/] {escape(sentence)}")
 
 
 def draw_demo(reporter: Reporter, demo: Demo) -> None:
@@ -48,9 +48,8 @@ def draw_demo(reporter: Reporter, demo: Demo) -> None:
         return
     draw_conversion(reporter, demo.conversion)
     if not reporter.quiet:
-        reporter.out.print(
+        reporter.out.sentence(
             f"\nA fresh process with transformers alone encoded {demo.file} to {demo.length:,} bytes and classified "
-            "it (random weights, so the classes mean nothing):",
-            soft_wrap=True,
+            "it (random weights, so the classes mean nothing):"
         )
         reporter.out.print(class_table(demo.top))

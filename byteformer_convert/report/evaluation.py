@@ -30,9 +30,9 @@ def draw_evaluation(reporter: Reporter, outcome: Outcome) -> None:
         reporter.out.print(confusion_table(evaluation.faithful))
         if evaluation.broken:
             reporter.out.print(broken_table(evaluation.broken, evaluation.broken_count))
-        reporter.out.print(escape(_summary(evaluation)), soft_wrap=True)
+        reporter.out.sentence(escape(_summary(evaluation)))
     if not reporter.quiet:
-        reporter.err.print(escape(_time_sentence(outcome.throughput)), soft_wrap=True)
+        reporter.err.sentence(escape(_time_sentence(outcome.throughput)))
 
 
 def score_table(evaluation: Evaluation) -> Table:

@@ -20,7 +20,7 @@ def teller(reporter: Reporter) -> Callable[[str], None]:
 
     def say(message: str) -> None:
         if not reporter.quiet:
-            reporter.err.print(escape(message), soft_wrap=True)
+            reporter.err.sentence(escape(message))
 
     return say
 
@@ -33,10 +33,10 @@ def draw_plan(reporter: Reporter, plan: PushPlan) -> None:
     elif not reporter.quiet:
         reporter.out.print(file_table(plan.files))
         if plan.rewritten:
-            reporter.out.print(
-                "README.md is to name the repository in its code, and the report the card's checksum.", soft_wrap=True
+            reporter.out.sentence(
+                "README.md is to name the repository in its code, and the report the card's checksum."
             )
-        reporter.out.print(f"Would send {_amount(plan)} to {plan.request.repo_id}; nothing was sent.", soft_wrap=True)
+        reporter.out.sentence(f"Would send {_amount(plan)} to {plan.request.repo_id}; nothing was sent.")
 
 
 def draw_push(reporter: Reporter, push: Push) -> None:
@@ -48,7 +48,7 @@ def draw_push(reporter: Reporter, push: Push) -> None:
         if push.changed:
             reporter.out.print(file_table(push.plan.files))
         for sentence in _sentences(push):
-            reporter.out.print(escape(sentence), soft_wrap=True)
+            reporter.out.sentence(escape(sentence))
 
 
 def _amount(plan: PushPlan) -> str:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
 from byteformer_convert.errors import ByteFormerConvertError, MappingError, ParityError, printable
+from byteformer_convert.report.console import SentenceConsole
 from byteformer_convert.report.stream import Stream
 from byteformer_convert.report.tables import draw_parity, mismatch_table
 
@@ -39,7 +39,7 @@ class Reporter:
         if self.quiet:
             yield lambda message: None
         elif not self.err.is_terminal:
-            yield lambda message: self.err.print(escape(message))
+            yield lambda message: self.err.sentence(escape(message))
         else:
             with self.err.status("") as status:
                 yield lambda message: status.update(escape(message))
@@ -73,23 +73,23 @@ class Reporter:
     def problem(self, error: ByteFormerConvertError) -> None:
         """One message on stderr."""
         where = "" if error.where is None else f"{escape(error.where)}: "
-        self.err.print(f"[bold red]error:[/] {where}{escape(error.message)}", soft_wrap=True)
+        self.err.sentence(f"[bold red]error:[/] {where}{escape(error.message)}")
         if error.hint is not None:
-            self.err.print(escape(error.hint), soft_wrap=True)
+            self.err.sentence(escape(error.hint))
 
     def interrupted(self) -> None:
         """One sentence on stderr; with JSON, a document on stdout as well."""
         message = "Interrupted; no half-written folder is left."
         if self.as_json:
             self.document({"error": {"kind": "interrupted", "message": message, "exit_code": 130}})
-        self.err.print(message)
+        self.err.sentence(message)
 
     def notes(self, notes: Sequence[str]) -> None:
         """Sentences on stderr."""
         if not self.quiet:
             for note in notes:
-                self.err.print(f"[yellow]note:[/] {escape(printable(note))}", soft_wrap=True)
+                self.err.sentence(f"[yellow]note:[/] {escape(printable(note))}")
 
 
-def _console(stream: Stream) -> Console:
-    return Console(file=cast("IO[str]", stream), highlight=False, emoji=False)
+def _console(stream: Stream) -> SentenceConsole:
+    return SentenceConsole(file=cast("IO[str]", stream), highlight=False, emoji=False)

@@ -10,32 +10,30 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from byteformer_convert.corenet.state_dict import Mismatch
     from byteformer_convert.inspection import TensorFamily
     from byteformer_convert.output.folder import FileRecord
     from byteformer_convert.parity.result import ParityReport
+    from byteformer_convert.report.console import SentenceConsole
 
 BAR_WIDTH = 30
 
 
-def draw_parity(report: ParityReport, console: Console) -> None:
+def draw_parity(report: ParityReport, console: SentenceConsole) -> None:
     """All levels of a check."""
     if report.verdict == "skipped":
         return
     if report.weights is not None:
         equal = report.weights.tensors - len(report.weights.different)
-        console.print(f"Weights: {equal} of {report.weights.tensors} tensors equal bit for bit.")
+        console.sentence(f"Weights: {equal} of {report.weights.tensors} tensors equal bit for bit.")
     if report.cases:
         console.print(case_table(report))
     if report.dtype_effect is not None:
-        console.print(f"Computing in {report.dtype} moves logits by at most {report.dtype_effect:.1e}.")
+        console.sentence(f"Computing in {report.dtype} moves logits by at most {report.dtype_effect:.1e}.")
     if report.stages and report.verdict == "passed":
-        console.print(
+        console.sentence(
             f"float32 is uncertain for this model, so each stage was compared alone, too: all {len(report.stages)} "
-            "are within their tolerance.",
-            soft_wrap=True,
+            "are within their tolerance."
         )
     elif report.stages:
         console.print(stage_table(report))

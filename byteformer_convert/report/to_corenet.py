@@ -20,8 +20,7 @@ def draw_corenet_files(reporter: Reporter, files: CoreNetFiles) -> None:
         reporter.document(files.to_dict())
     elif not reporter.quiet:
         reporter.out.print(file_table((files.weights, files.config)))
-        reporter.out.print(
+        reporter.out.sentence(
             f"Wrote [bold]{escape(str(files.output))}[/]: {files.tensors} tensors, {files.parameters:,} parameters, "
-            f"{files.dtype}.",
-            soft_wrap=True,
+            f"{files.dtype}."
         )
