@@ -37,7 +37,8 @@ def draw_evaluation(reporter: Reporter, outcome: Outcome) -> None:
 
 def score_table(evaluation: Evaluation) -> Table:
     """One row per arithmetic, with 95 % confidence intervals."""
-    table = Table(title=f"Accuracy on {evaluation.scored:,} files", title_justify="left")
+    # Without edges the longest name of a switch fits into 80 columns.
+    table = Table(title=f"Accuracy on {evaluation.scored:,} files", title_justify="left", show_edge=False)
     table.add_column("arithmetic", overflow="fold")
     for name in ("top-1", "95 % interval", "top-5", "loss"):
         table.add_column(name, justify="right", no_wrap=True)
