@@ -34,8 +34,9 @@ def test_elsewhere_it_is_one_line() -> None:
 
 def test_a_style_goes_on_over_a_break() -> None:
     assert printed("[bold]one two three[/] four five", terminal=True) == ("\x1b[1mone two three\x1b[0m four\nfive\n")
-    assert "\x1b[1ma long sentence of\x1b[0m\n\x1b[1mmany words\x1b[0m\n" == printed(
-        "[bold]a long sentence of many words[/]", terminal=True
+    assert (
+        printed("[bold]a long sentence of many words[/]", terminal=True)
+        == "\x1b[1ma long sentence of\x1b[0m\n\x1b[1mmany words\x1b[0m\n"
     )
 
 

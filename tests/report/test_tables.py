@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from byteformer_convert.batch.convert_entry import Outcome
 from byteformer_convert.batch.run import Batch
@@ -19,6 +18,7 @@ from byteformer_convert.output.folder import FileRecord
 from byteformer_convert.parity.result import CaseResult, ParityReport, StageResult, WeightsResult
 from byteformer_convert.report import Reporter
 from byteformer_convert.report.batch import draw_batch
+from byteformer_convert.report.console import SentenceConsole
 from byteformer_convert.report.stream import Stream
 from byteformer_convert.report.tables import (
     class_table,
@@ -33,7 +33,7 @@ from tests.small_world import write_yaml
 
 
 def drawn(thing: Any, width: int = 80) -> str:
-    console = Console(file=io.StringIO(), width=width, emoji=False, highlight=False)
+    console = SentenceConsole(file=io.StringIO(), width=width, emoji=False, highlight=False)
     if isinstance(thing, ParityReport):
         draw_parity(thing, console)
     else:
@@ -146,7 +146,7 @@ def test_a_closed_stream_takes_everything() -> None:
     stream = Stream(None, "standard output")
     assert stream.write("abc") == 3
     stream.flush()
-    Console(file=stream).print("abc")  # type: ignore[arg-type]
+    SentenceConsole(file=stream).print("abc")  # type: ignore[arg-type]
 
 
 def test_a_full_disk_is_an_output_error_once() -> None:
