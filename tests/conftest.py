@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,15 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def golden_case(request: pytest.FixtureRequest) -> GoldenCase:
     """Every golden case in turn; `golden_cases()["sinusoidal"]` is a single one."""
     return golden_cases()[request.param]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_of_a_terminal() -> None:
+    """What nohup or a shell's & have us ignore, our children would ignore as well; some tests stop them."""
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
