@@ -402,6 +402,23 @@ def test_a_folder_in_half_precision_says_what_it_does_to_logits(small_world: Wor
     assert not verify(tmp_path / "out", weights, config).passed
 
 
+@pytest.mark.parametrize(("dtype", "value"), [("float16", 7e4), ("bfloat16", 3.4e38), ("auto", 1e39)])
+def test_a_value_that_the_dtype_cannot_hold_is_refused(
+    small_world: World, tmp_path: Path, dtype: str, value: float
+) -> None:
+    """Also in the last position, which no input of the parity check reaches."""
+    config, weights = small_world
+    state = torch.load(weights)
+    state["pos_embed.pos_embed.pos_embed"] = state["pos_embed.pos_embed.pos_embed"].double()
+    state["pos_embed.pos_embed.pos_embed"][0, 0, -1, -1] = value
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(
+        CheckpointError, match=r"beyond .*, the largest in .*: pos_embed\.pos_embed\."
+    ):
+        convert(Request(config=config, weights=tmp_path / "w.pt", output=tmp_path / "out", dtype=dtype))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.usefixtures("warm")
 def test_shards_load_and_verify(small_world: World, tmp_path: Path) -> None:
     config, weights = small_world

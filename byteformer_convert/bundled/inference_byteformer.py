@@ -9,6 +9,7 @@ import hashlib
 
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -34,7 +35,9 @@ class MadeOfWeights:
         """`make(*weights)`, or what that gave the last time."""
         kept = self._kept.get(weights[0])  # read and written at once: other threads may be here
         if kept is None or not have_same_values(kept[0], weights):
-            kept = self._kept[weights[0]] = tuple(weight.detach().clone() for weight in weights), self._make(*weights)
+            # Made of the copies: what another thread writes into the weights meanwhile must not be in one of the two.
+            copies = tuple(weight.detach().clone() for weight in weights)
+            kept = self._kept[weights[0]] = copies, self._make(*copies)
         return kept[1]
 
     def forget(self, module):
@@ -56,8 +59,18 @@ def is_plain(module, kind):
 
 
 def has_hooks(module):
-    """Whether somebody watches a module: then it has to be called once, with all of its input."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    """Whether somebody watches a module, or all modules: then it has to be called once, with all of its input."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or nn.modules.module._global_forward_hooks
+        or nn.modules.module._global_forward_pre_hooks
+    )
+
+
+def is_transformed():
+    """Whether torch.func or forward-mode differentiation is at work, which oneDNN's operators know nothing of."""
+    return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def in_groups(attend, feed, hidden_states, window_size, window_shift, halve=None, by_token=False):
@@ -146,6 +159,7 @@ def can_fuse(hidden_states, tensors):
     dtype = hidden_states.dtype
     return (
         HAS_FUSED_LINEAR
+        and (torch.compiler.is_compiling() or not is_transformed())
         and (dtype == torch.float32 or (dtype == torch.bfloat16 and HAS_BFLOAT16))
         and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")
@@ -310,12 +324,20 @@ def look_up_tokens(input_ids, embeddings, kernel, stride):
 
     Returns:
         (batch, tokens, hidden).
+
+    Raises:
+        IndexError: An id that is no row of the embeddings. In the table it would be a row of another byte.
     """
+    vocab = embeddings.shape[0]
+    if input_ids.device.type == "cpu" and not torch.compiler.is_compiling():
+        low, high = (int(extreme) for extreme in input_ids.aminmax()) if input_ids.numel() else (0, 0)
+        if low < 0 or high >= vocab:
+            raise IndexError(f"ids are 0 to {vocab - 1}, or -1 for padding; these go from {low} to {high}")
     # Elsewhere comparing costs more than it saves; what is traced has no values to compare.
     is_learned = torch.is_grad_enabled() and (embeddings.requires_grad or kernel.requires_grad)
     keeps = embeddings.device.type == "cpu" and not is_learned and not torch.compiler.is_compiling()
     table = BYTE_TABLES.of(embeddings, kernel) if keeps else byte_table(embeddings, kernel)
-    size, vocab = kernel.shape[2], embeddings.shape[0]
+    size = kernel.shape[2]
     rows = input_ids.unfold(1, size, stride) + torch.arange(size, device=input_ids.device) * vocab
     tokens = F.embedding_bag(rows.flatten(0, 1), table, mode="sum")  # of (batch x tokens, kernel) rows
     return tokens.view(*rows.shape[:2], -1).to(kernel.dtype)

@@ -26,6 +26,7 @@ from .inference_byteformer import (
     has_hooks,
     in_groups,
     is_plain,
+    is_transformed,
     layer_norm,
     layer_norm_over_tokens,
     layer_operator,
@@ -168,6 +169,7 @@ class ByteFormerEmbeddings(nn.Module):
             (not torch.is_grad_enabled() or (device == "cpu" and not torch.compiler.is_compiling()))
             and not torch.is_autocast_enabled(device)
             and not is_exporting()
+            and (torch.compiler.is_compiling() or not is_transformed())
             and is_plain(table, nn.Embedding)
             and is_plain(self.projection, nn.Conv1d)
             and not (table.max_norm or table.scale_grad_by_freq or table.sparse)

@@ -48,12 +48,19 @@ def checked_tensors(
     if problems:
         listed = "; ".join(f"{problem}: {names_list(names)}" for problem, names in problems.items())
         raise CheckpointError(f"it holds {listed}.", where=where)
-    return {name: value.detach() for name, value in state.items()}
+    return {name: value.detach().resolve_neg() for name, value in state.items()}
 
 
 def is_plain(value: Any) -> bool:
     """Whether it is a dense tensor on the CPU, of no subclass but Parameter."""
     return type(value) in (torch.Tensor, torch.nn.Parameter) and _not_plain(value) is None
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether no value is NaN or infinite."""
+    # aminmax hands NaN on and allocates nothing, so a mapped file of gigabytes stays on disk.
+    low, high = torch.aminmax(tensor)
+    return math.isfinite(low.item()) and math.isfinite(high.item())
 
 
 def names_list(names: Sequence[Any]) -> str:
@@ -105,9 +112,7 @@ def _more_than_stored(tensor: torch.Tensor) -> str | None:
 
 
 def _not_finite(tensor: torch.Tensor) -> str | None:
-    # aminmax hands NaN on and allocates nothing, so a mapped file of gigabytes stays on disk.
-    low, high = torch.aminmax(tensor)
-    if math.isfinite(low.item()) and math.isfinite(high.item()):
+    if is_finite(tensor):
         return None
     pieces = tensor.detach().flatten().split(_COUNTED_AT_ONCE)
     return f" ({sum(int((~torch.isfinite(piece)).sum()) for piece in pieces)} of {tensor.numel()} values)"

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import warnings
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO, Final, Literal
 
 import torch
@@ -21,6 +22,9 @@ from byteformer_convert.errors import CheckpointError
 Container = Literal["zip", "legacy", "safetensors"]
 
 _LEGACY_MAGIC: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number as a protocol 2 pickle
+# What torch may load, and which warnings are shown, is the whole process's: of two threads, the one that is done first
+# would take back what the other still needs.
+_ALONE: Final = Lock()
 _LEGACY_PICKLES: Final = 5  # the magic number, a version, the byte order, what was saved, the storages' keys
 _SAVE_PLAIN: Final = (
     "Ask for the state dict alone: whoever trained the model saves it with torch.save(model.state_dict(), 'out.pt')."
@@ -56,7 +60,7 @@ def load_torch_file(path: Path, container: Container) -> Any:
             _check_pickles(path, file, found)
             # torch maps a zip file's records as they lie in it; a repacked, compressed one must be read the long way.
             mapped = found is not None and not found.packed and _is_plain(path) and _is_native(file)
-            with torch.serialization.safe_globals(_NUMPY_SCALARS), warnings.catch_warnings():
+            with _ALONE, torch.serialization.safe_globals(_NUMPY_SCALARS), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # on pickle protocols, before the error that says it all
                 return torch.load(path if mapped else file, weights_only=True, map_location="cpu", mmap=mapped)
     except CheckpointError:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrizations
 
 from byteformer_convert.bundled import inference_byteformer as inference
@@ -84,6 +85,65 @@ def test_any_length_in_groups_is_the_same_layer_by_layer(
     plain = model(ids, output_hidden_states=True).hidden_states  # with gradients: nothing is fused
     tolerance = ILL_CONDITIONED.first if changes == ORDERED[0] else Tolerance().first
     torch.testing.assert_close(quick, plain, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("keeps_gradients", [True, False])
+@pytest.mark.parametrize("id_", [257, 300, -2, -100])
+@pytest.mark.parametrize("position", [0, 7, 40])
+def test_an_id_that_no_byte_has_is_refused(id_: int, position: int, keeps_gradients: bool) -> None:
+    """In the byte table it would be another byte's row, of the next or the last position."""
+    model, ids = make_model(), make_ids(41)
+    ids[0, position] = id_
+    with torch.set_grad_enabled(keeps_gradients), pytest.raises(IndexError, match=f"0 to 256, .* {id_}|from {id_} to"):
+        model(ids)
+
+
+def test_forward_mode_derivatives_are_there_where_gradients_are_off(fused: list[int]) -> None:
+    model, ids = make_model(), make_ids(41, 30)
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    for name in ("layers.0.mlp.fc1.weight", "embeddings.projection.weight", "embeddings.position_embeddings"):
+        name = f"byteformer.{name}"
+        start, direction = weights[name], torch.randn(weights[name].shape) / 10
+
+        def logits(weight: torch.Tensor, name: str = name) -> torch.Tensor:
+            output = torch.func.functional_call(model, {**weights, name: weight}, (ids,))
+            return output.logits  # type: ignore[no-any-return]
+
+        with sdpa_kernel(SDPBackend.MATH):  # the others have no forward mode
+            with torch.no_grad():
+                off = torch.func.jvp(logits, (start,), (direction,))[1]
+            on = torch.func.jvp(logits, (start,), (direction,))[1]
+        assert on.abs().max() > 1e-3
+        torch.testing.assert_close(off, on)
+    assert not fused
+
+
+def test_weights_that_change_while_something_is_made_of_them_are_not_taken_for_it() -> None:
+    """As where another thread swaps averaged weights in, and the old ones back later."""
+    weight = nn.Parameter(torch.ones(3))
+
+    def make(given: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            weight.fill_(5)
+        return given * 2
+
+    kept = inference.MadeOfWeights(make)
+    kept.of(weight)
+    with torch.no_grad():
+        weight.fill_(1)
+    assert kept.of(weight).tolist() == [2, 2, 2]
+
+
+def test_a_hook_on_all_modules_sees_the_linear_layers(fused: list[int]) -> None:
+    model, seen = make_model(), []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module)))
+    try:
+        with torch.no_grad():
+            model(make_ids(41))
+    finally:
+        handle.remove()
+    assert seen.count(nn.Linear) == 2 * 6 + 1 + 1  # of two layers, a merge and the classifier
+    assert not fused
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import hashlib
 import json
 import pickle
 import sys
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +228,23 @@ def test_a_zip_of_the_other_byte_order_gives_the_same_weights_and_keeps_them(tmp
         for name in old.namelist():
             new.writestr(name, order if name.endswith("/byteorder") else old.read(name))
     assert same(load_checkpoint(path), weights)
+
+
+def test_threads_may_read_checkpoints_at_the_same_time(tmp_path: Path) -> None:
+    path = save(tmp_path, training_checkpoint(best_metric=np.float64(77.05)))
+    filters = warnings.filters[:]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(load_checkpoint, [path] * 100))
+    assert all(one.training["best_metric"] == 77.05 for one in found)
+    assert warnings.filters == filters
+
+
+def test_a_tensor_that_torch_keeps_negated_has_its_values(tmp_path: Path) -> None:
+    path = save(tmp_path, {"a": torch._neg_view(torch.arange(3.0))})
+    assert (
+        load_checkpoint(path).tensors["a"].view(torch.int32).tolist()
+        == torch.tensor([-0.0, -1, -2]).view(torch.int32).tolist()
+    )
 
 
 def test_a_safetensors_file_is_a_plain_state_dict(tmp_path: Path) -> None:
