@@ -412,9 +412,7 @@ def test_a_value_that_the_dtype_cannot_hold_is_refused(
     state["pos_embed.pos_embed.pos_embed"] = state["pos_embed.pos_embed.pos_embed"].double()
     state["pos_embed.pos_embed.pos_embed"][0, 0, -1, -1] = value
     torch.save(state, tmp_path / "w.pt")
-    with pytest.raises(
-        CheckpointError, match=r"beyond .*, the largest in .*: pos_embed\.pos_embed\."
-    ):
+    with pytest.raises(CheckpointError, match=r"beyond .*, the largest in .*: pos_embed\.pos_embed\."):
         convert(Request(config=config, weights=tmp_path / "w.pt", output=tmp_path / "out", dtype=dtype))
     assert not (tmp_path / "out").exists()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
+from threading import Lock
 
 from byteformer_convert.batch.convert_entry import Outcome, Settings, convert_entry
 from byteformer_convert.batch.manifest import Entry
@@ -65,6 +66,7 @@ class Worker:
         self.process: multiprocessing.process.BaseProcess | None = None
         self.connection: Connection[Entry, Outcome] | None = None
         self.stopped = False
+        self._starting = Lock()
 
     def convert(self, entry: Entry) -> Outcome:
         """The entry's outcome; a process that ends without one is an outcome, too."""
@@ -80,20 +82,24 @@ class Worker:
     def stop(self) -> None:
         """Ends the process, which takes its half-written folder with it."""
         self.stopped = True
-        process = self.process
+        with self._starting:  # one that is being started is there when it is to end
+            process = self.process
         if process is not None and process.is_alive():
             process.terminate()
             process.join(PATIENCE)
             process.kill()
 
     def _running(self) -> Connection[Entry, Outcome]:
-        if self.process is None or self.connection is None or not self.process.is_alive():
-            ours, theirs = _CONTEXT.Pipe()
-            self.process = _CONTEXT.Process(target=_serve, args=(theirs, self.settings), daemon=True)
-            self.process.start()
-            theirs.close()  # so that its end is the end of the pipe
-            self.connection = ours
-        return self.connection
+        with self._starting:
+            if self.stopped:
+                raise EOFError
+            if self.process is None or self.connection is None or not self.process.is_alive():
+                ours, theirs = _CONTEXT.Pipe()
+                self.process = _CONTEXT.Process(target=_serve, args=(theirs, self.settings), daemon=True)
+                self.process.start()
+                theirs.close()  # so that its end is the end of the pipe
+                self.connection = ours
+            return self.connection
 
     def _lost(self, entry: Entry) -> Outcome:
         if self.stopped or self.process is None:

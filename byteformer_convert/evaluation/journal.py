@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
 from byteformer_convert.corenet.option_table import shown
-from byteformer_convert.errors import FileInputError
+from byteformer_convert.errors import FileInputError, OutputError
 from byteformer_convert.evaluation.records import BatchRecord
 from byteformer_convert.output.staging import output_errors
 
@@ -49,8 +49,13 @@ class Journal:
                 self._file.flush()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: object, passing: BaseException | None, trace: object) -> None:
+        try:
+            with output_errors(self.path):
+                self._file.close()
+        except OutputError:  # on a full disk closing fails as the write before it did
+            if passing is None:
+                raise
 
     def finished(self, fits: Callable[[BatchRecord], bool] = lambda record: True) -> Iterator[BatchRecord]:
         """The batches in it, one at a time.

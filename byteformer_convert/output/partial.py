@@ -17,7 +17,7 @@ except ImportError:  # not a Unix: leftovers of a killed run are then never take
     flock = None  # type: ignore[assignment]
 
 PARTIAL = ".partial-"
-ATTEMPTS = 3  # at a folder or file of one's own
+ATTEMPTS = 20  # at a folder or file of one's own
 
 
 def partial_path(target: Path) -> Path:
@@ -36,7 +36,7 @@ def make_locked(path: Path, *, folder: bool) -> int | None:
     """
     for _ in range(ATTEMPTS):
         _make(path, folder)
-        descriptor = _lock(path)
+        descriptor = _lock(path, wait=True)
         if descriptor is not None and _is_open_at(descriptor, path):
             return descriptor
         if descriptor is not None:  # another run took it for a leftover before it was locked
@@ -81,14 +81,14 @@ def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
-def _lock(path: Path) -> int | None:
-    """A descriptor that holds the lock; None where somebody else does, or where there are no locks."""
+def _lock(path: Path, *, wait: bool = False) -> int | None:
+    """A descriptor that holds the lock; None where somebody else does, unless that is waited for, or without locks."""
     if flock is None:
         return None
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
-            flock(descriptor, LOCK_EX | LOCK_NB)
+            flock(descriptor, LOCK_EX if wait else LOCK_EX | LOCK_NB)
         except OSError:
             os.close(descriptor)
         else:

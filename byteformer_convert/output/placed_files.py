@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from byteformer_convert.errors import OutputError
 from byteformer_convert.output.partial import make_locked, partial_path, remove, remove_leftovers
-from byteformer_convert.output.staging import output_errors
+from byteformer_convert.output.staging import output_errors, sync_path
 
 
 @contextmanager
@@ -33,6 +33,8 @@ def placed_files(targets: Sequence[Path], *, force: bool = False) -> Iterator[tu
                 remove_leftovers(target)
                 locks.append(make_locked(path, folder=False))
             yield staged
+            for path in staged:
+                sync_path(path)  # else a power cut could leave the new name with an empty file behind it
         refuse_existing(targets, force=force)  # some time has passed
         _place(staged, targets)
     finally:
@@ -61,3 +63,5 @@ def _place(staged: Sequence[Path], targets: Sequence[Path]) -> None:
     for path, target in reversed(list(zip(staged, targets, strict=True))):
         with output_errors(target):
             path.replace(target)
+        with suppress(OSError):  # too late to fail: the file is in its place
+            sync_path(target.parent)

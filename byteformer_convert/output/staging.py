@@ -120,17 +120,18 @@ def _take_place(staged: Path, target: Path, *, force: bool) -> None:
     else:
         put_in_place(staged, target)
     with suppress(OSError):  # too late to fail: the folder is in its place
-        _sync(target.parent)
+        sync_path(target.parent)
 
 
 def _write_through(folder: Path) -> None:
     """To the disk itself: else a power cut could leave the new name with empty files behind it."""
     for path in folder.iterdir():
-        _sync(path)
-    _sync(folder)
+        sync_path(path)
+    sync_path(folder)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """As `sync`, of what lies at a path; what may not be read is left as it is."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError as error:

@@ -8,14 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 import yaml
 from typer.testing import CliRunner
 
+from byteformer_convert.batch import workers
 from byteformer_convert.batch.convert_entry import Outcome, Settings, convert_entry
 from byteformer_convert.batch.manifest import Entry
 from byteformer_convert.batch.run import Batch, run_batch
@@ -219,6 +223,32 @@ def test_a_process_that_is_killed_costs_its_entry_alone(work: Path, monkeypatch:
         assert worker.convert(entry(work, "three")).status == "converted"
     finally:
         worker.stop()
+
+
+def test_a_process_that_is_being_started_is_stopped_as_well(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process, starts, goes_on = MagicMock(), Event(), Event()
+    process.is_alive.return_value = False
+
+    def start() -> None:
+        starts.set()
+        goes_on.wait()
+        process.is_alive.return_value = True
+
+    process.start = start
+    context = MagicMock()
+    context.Pipe.return_value = MagicMock(), MagicMock()
+    context.Process.return_value = process
+    monkeypatch.setattr(workers, "_CONTEXT", context)
+    worker = Worker(settings(work))
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(worker.convert, entry(work))
+        starts.wait()
+        stopping = threads.submit(worker.stop)
+        wait([stopping], timeout=0.2)
+        goes_on.set()
+        stopping.result()
+    process.terminate.assert_called_once_with()
+    assert worker.convert(entry(work)).status == "not started"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 from pathlib import Path
 
 import pytest
@@ -82,3 +85,26 @@ def test_a_damaged_line_is_an_error_that_names_it(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError), Journal(tmp_path / "missing" / "j", SUBJECT):
         pass
+
+
+class FullDisk(io.TextIOWrapper):
+    """A file that takes nothing; closing it tries once more."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO())
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("records", [RECORDS, []], ids=["as it is written", "at the end"])
+def test_a_disk_that_is_full_is_told(tmp_path: Path, records: list[BatchRecord]) -> None:
+    def fill() -> None:
+        with Journal(tmp_path / "j", SUBJECT) as journal:
+            journal._file.close()
+            journal._file = FullDisk()
+            for record in records:
+                journal.append(record)
+
+    with pytest.raises(OutputError, match="cannot be written: No space left"):
+        fill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,25 @@ def test_what_a_killed_run_has_left_goes_and_what_a_living_one_writes_stays(tmp_
         target.unlink()
     assert target.read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut behind the rename would leave an empty file else, where an old one was."""
+    happened: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        happened.append(f"sync {os.fstat(descriptor).st_ino}")
+        sync(descriptor)
+
+    def replaced(path: Path, target: Path) -> Path:
+        happened.append(f"replace {path.stat().st_ino}")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    targets = [tmp_path / "a", tmp_path / "b"]
+    write(targets, ["1", "2"])
+    a, b = (target.stat().st_ino for target in targets)
+    folder = f"sync {tmp_path.stat().st_ino}"
+    assert happened == [f"sync {a}", f"sync {b}", f"replace {b}", folder, f"replace {a}", folder]

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -224,16 +225,33 @@ def test_a_folder_that_is_taken_for_a_leftover_before_it_is_locked_is_made_again
 ) -> None:
     lock, taken = partial._lock, []
 
-    def snatched(folder: Path) -> int | None:
+    def snatched(folder: Path, **how: bool) -> int | None:
         if not taken:
             taken.append(folder)
             folder.rmdir()  # the other run was faster
-        return lock(folder)
+        return lock(folder, **how)
 
     monkeypatch.setattr(partial, "_lock", snatched)
     write(tmp_path / "out")
     assert taken
     assert (tmp_path / "out" / "config.json").read_text() == "new"
+
+
+@pytest.mark.skipif(partial.flock is None, reason="needs locks")
+def test_a_folder_that_another_run_is_removing_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "ours"
+    path.mkdir()
+    removing = partial._lock(path)
+    assert removing is not None
+    with ThreadPoolExecutor(1) as thread:
+        made = thread.submit(partial.make_locked, path, folder=True)
+        wait([made], timeout=0.2)
+        path.rmdir()
+        os.close(removing)
+        descriptor = made.result()
+    assert descriptor is not None
+    assert os.path.samestat(os.fstat(descriptor), path.stat())
+    os.close(descriptor)
 
 
 def test_without_locks_a_folder_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
