@@ -11,6 +11,8 @@ from byteformer_convert.errors import MachineError
 
 MEMORY = re.compile(r"bad_alloc|can(no|')t allocate memory|^MemoryError\b", re.IGNORECASE)
 THREADS = re.compile(r"can't start new thread|^BlockingIOError\b")
+GONE = [getattr(errno, name) for name in ("ESTALE", "ENOTCONN") if hasattr(errno, name)]
+DISK = re.compile(rf"\b(Errno |os error )({'|'.join(map(str, GONE))})\b")
 FILES = re.compile(rf"\b(Errno |os error )({errno.EMFILE}|{errno.ENFILE})\b")
 
 
@@ -54,4 +56,6 @@ def lack_behind(error: BaseException | str) -> MachineError | None:
         )
     if code in (errno.EMFILE, errno.ENFILE) or FILES.search(text):
         return MachineError("no further file can be opened.", hint="Allow more open files (ulimit -n).")
+    if code in GONE or DISK.search(text):
+        return MachineError("a disk does not answer any more.", hint="Run the command again once it does.")
     return None

@@ -42,6 +42,8 @@ def refused(*arguments: str | Path, **options: Any) -> str:
         ("RuntimeError: can't start new thread", "process or thread"),
         (OSError(errno.EMFILE, "Too many open files"), "file can be opened"),
         ("OSError: [Errno 24] Too many open files: 'x'", "file can be opened"),
+        (OSError(errno.ESTALE, "Stale file handle"), "a disk does not answer"),
+        (f"OSError: [Errno {errno.ESTALE}] Stale file handle: 'x'", "a disk does not answer"),
     ],
     ids=str,
 )

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from byteformer_convert.interrupts import leave_to_parent
 from byteformer_convert.loading import in_commands_words
+from byteformer_convert.machine import lack_behind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,6 +162,8 @@ class Encoder:
             except MemoryError:
                 raise
             except Exception as error:  # as above
+                if isinstance(error, OSError) and lack_behind(error) is not None:  # nor does this
+                    raise
                 reason = in_commands_words(str(error)) or type(error).__name__
                 faults[index] = reason.rpartition(f"{items.name(index)}: ")[2]  # the path is said beside it
         return faults

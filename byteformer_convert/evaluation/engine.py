@@ -10,13 +10,14 @@ import hashlib
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from byteformer_convert import __version__
+from byteformer_convert.checking import look, refuse_changed
 from byteformer_convert.errors import FileInputError, UsageError
 from byteformer_convert.evaluation.card import check_card, write_to_card
 from byteformer_convert.evaluation.classes import class_rows
@@ -33,6 +34,8 @@ from byteformer_convert.output.folder import CARD_NAME, record_files
 from byteformer_convert.output.staging import REPORT_NAME
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from accelerate import PartialState
 
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from byteformer_convert.evaluation.variants import Variant
 
 Say = Callable[[str], None]
+PAPERS: Final = {CARD_NAME, REPORT_NAME}  # they may say more by now, and change no number
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,15 @@ def evaluate(request: EvaluationRequest, say: Say = _quietly) -> Outcome | None:
 
     Raises:
         UsageError: The request makes no sense here.
-        InputError: The folder or the data cannot be used, or the order of their classes differs.
+        InputError: The folder or the data cannot be used, or the order of their classes differs; or the folder whose
+            card is to be written was written to meanwhile.
         OutputError: The journal cannot be written.
     """
     variants = parse_variants(request.compare)
     processes = _processes()
     say = say if processes.is_main_process else _quietly
     say("Loading the folder")
+    seen = look(None, request.folder)
     with processes.local_main_process_first():  # the first one puts the folder's code where transformers looks
         loaded = load_folder(request.folder, trust_remote_code=request.trust_remote_code)
         source = open_source(
@@ -88,7 +94,7 @@ def evaluate(request: EvaluationRequest, say: Say = _quietly) -> Outcome | None:
     if request.write_card:
         check_card(loaded.path)
     rows = class_rows(source, loaded.labels, request.class_order, request.data)
-    run = _Run(request, processes, loaded, source, rows, variants, say)
+    run = _Run(request, processes, loaded, source, rows, variants, seen, say)
     with ExitStack() as stack:
         outcome = run.outcome(stack)
     processes.wait_for_everyone()
@@ -143,6 +149,7 @@ class _Run:
     source: Source
     rows: ClassRows
     variants: Sequence[Variant]
+    seen: Mapping[Path, os.stat_result]
     say: Say
 
     def outcome(self, stack: ExitStack) -> Outcome | None:
@@ -165,6 +172,7 @@ class _Run:
         evaluation = self._evaluation(plan, tally)
         if self.request.write_card:
             self.say("Writing the numbers into the card")
+            refuse_changed({path: status for path, status in self.seen.items() if path.name not in PAPERS})
             write_to_card(self.loaded.path, self.loaded.task, evaluation, self.request)
         throughput = throughput_of(clocks, plan.files_in(pending), self.request.workers)
         return Outcome(evaluation, throughput)
@@ -178,8 +186,7 @@ class _Run:
 
     def _subject(self, plan: Plan) -> dict[str, Any]:
         """What makes this evaluation what it is; a journal of another one is refused."""
-        papers = {CARD_NAME, REPORT_NAME}  # they may say more by now, and change no number
-        files = [file.to_dict() for file in record_files(self.loaded.path) if file.name not in papers]
+        files = [file.to_dict() for file in record_files(self.loaded.path) if file.name not in PAPERS]
         request = self.request
         return {
             "version": __version__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +109,19 @@ def test_a_batch_of_broken_files_has_no_group(encoder: Encoder, tmp_path: Path) 
     assert len(encoded.broken) == 2
 
 
-def test_what_is_missing_on_the_machine_is_no_broken_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(errno.ESTALE, "Stale file handle"), OSError(errno.EMFILE, "Too many open files")]
+)
+def test_what_is_missing_on_the_machine_is_no_broken_file(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     encoder = use_processor(monkeypatch)
 
     def processor(*arguments: Any, **options: Any) -> None:
-        raise MemoryError
+        raise error
 
     monkeypatch.setattr(batching, "_processor", lambda folder, task: processor)
-    with pytest.raises(MemoryError):
+    with pytest.raises(type(error)):
         encoder.encode(Plan(1), raw_items(tmp_path, 9), 0)
 
 

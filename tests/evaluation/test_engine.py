@@ -15,7 +15,14 @@ from typer.testing import CliRunner, Result
 
 from byteformer_convert.bundled.feature_extraction_byteformer import encode_wav
 from byteformer_convert.cli import app
-from byteformer_convert.errors import FileInputError, FolderError, LabelsError, OutputError, UsageError
+from byteformer_convert.errors import (
+    CheckpointError,
+    FileInputError,
+    FolderError,
+    LabelsError,
+    OutputError,
+    UsageError,
+)
 from byteformer_convert.evaluation import engine
 from byteformer_convert.evaluation.request import EvaluationRequest
 from byteformer_convert.evaluation.scoring import PRECISION_SAMPLE, Scorer
@@ -122,6 +129,24 @@ def test_a_card_that_cannot_be_written_is_said_before_anything_is_measured(
     (crowded / "README.md").unlink()
     with pytest.raises(FolderError, match="card or its report"):
         run_raw(crowded, raw, write_card=True)
+
+
+def test_numbers_do_not_go_into_the_card_of_another_model(tmp_path: Path, raw: Path) -> None:
+    """A folder may be converted anew while it is evaluated for hours."""
+    measured = make_folder(tmp_path, labels=CLASSES)
+
+    def replace(said: str) -> None:
+        if said.startswith("Writing the numbers"):
+            weights = measured / "model.safetensors"
+            content = weights.read_bytes()
+            weights.unlink()
+            weights.write_bytes(content[:-4] + bytes(4))
+
+    before = (measured / "README.md").read_bytes()
+    request = EvaluationRequest(measured, raw, raw=True, write_card=True, workers=0)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: this file was written to"):
+        engine.evaluate(request, replace)
+    assert (measured / "README.md").read_bytes() == before
 
 
 def test_what_encodes_mp3_is_asked_for_before_any_file_is_read(
