@@ -22,13 +22,13 @@ from byteformer_convert.errors import CheckpointError
 Container = Literal["zip", "legacy", "safetensors"]
 
 _LEGACY_MAGIC: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number as a protocol 2 pickle
-# What torch may load, and which warnings are shown, is the whole process's: of two threads, the one that is done first
-# would take back what the other still needs.
-_ALONE: Final = Lock()
 _LEGACY_PICKLES: Final = 5  # the magic number, a version, the byte order, what was saved, the storages' keys
 _SAVE_PLAIN: Final = (
     "Ask for the state dict alone: whoever trained the model saves it with torch.save(model.state_dict(), 'out.pt')."
 )
+# What torch may load, and which warnings are shown, is the whole process's: of two threads, the one that is done first
+# would take back what the other still needs.
+_ALONE: Final = Lock()
 
 
 def identify(path: Path) -> Container:
