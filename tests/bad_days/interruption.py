@@ -200,9 +200,12 @@ def faults_of(runner: Forks, scene: Scene, point: Point) -> list[str]:
 def faults_after(runner: Forks, scene: Scene, point: Point, ended: Ended, *, excused: bool = False) -> list[str]:
     """The same, once it has ended; `excused` of what it left in TMPDIR."""
     faults = list(_first(scene, point, ended))
-    left = [path.name for path in runner.scratch.iterdir() if not path.name.startswith(TORCHS_OWN)]
-    for name in left:
-        shutil.rmtree(runner.scratch / name)
+    left = []
+    for path in runner.scratch.iterdir():
+        if not path.name.startswith(TORCHS_OWN):
+            if not _is_pythons_own(path):
+                left.append(path.name)
+            path.unlink() if path.is_file() else shutil.rmtree(path)
     if left and not excused:
         faults.append(f"left {left} in TMPDIR")
     if scene.beside():
@@ -212,6 +215,11 @@ def faults_after(runner: Forks, scene: Scene, point: Point, ended: Ended, *, exc
         if scene.beside():
             faults.append(f"the next run left {scene.beside()}")
     return faults
+
+
+def _is_pythons_own(path: Path) -> bool:
+    """What Python writes to learn whether a folder takes temporary files, and removes at once."""
+    return path.is_file() and path.read_bytes() in (b"", b"blat")
 
 
 def _first(scene: Scene, point: Point, ended: Ended) -> Iterator[str]:
