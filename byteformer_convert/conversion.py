@@ -15,7 +15,7 @@ from byteformer_convert.checking import LOGITS_ATOL, Say, quietly
 from byteformer_convert.corenet.mapped_pages import MappedPages
 from byteformer_convert.corenet.options import CoreNetOptions, load_options
 from byteformer_convert.corenet.published import published
-from byteformer_convert.errors import CheckpointError, ParityError, UsageError
+from byteformer_convert.errors import ParityError, UsageError
 from byteformer_convert.mapping.config import SWITCHES, config_json
 from byteformer_convert.mapping.labels import labels_for
 from byteformer_convert.mapping.processor import processor_fields
@@ -167,21 +167,12 @@ def mapped_weights(checkpoint: Checkpoint, options: CoreNetOptions, dtype: str) 
     """
     import torch
 
-    from byteformer_convert.corenet.tensor_checks import is_finite, names_list
+    from byteformer_convert.corenet.tensor_checks import cast_tensors
     from byteformer_convert.mapping.weights import map_weights
 
     wanted = getattr(torch, own_dtype(checkpoint.tensors) if dtype == "auto" else dtype)
     kept = kept_rows(checkpoint.tensors, options.max_num_tokens)
-    stored = {name: tensor.to(wanted) for name, tensor in kept.items()}
-    too_large = [name for name, tensor in stored.items() if tensor.dtype != kept[name].dtype and not is_finite(tensor)]
-    if too_large:
-        raise CheckpointError(
-            f"it holds values beyond {torch.finfo(wanted).max:g}, the largest in {dtype_name(stored)}: "
-            f"{names_list(too_large)}.",
-            where=checkpoint.path.name,
-            hint=None if wanted == torch.float32 else "Give --dtype float32.",
-        )
-    return map_weights(stored)
+    return map_weights(cast_tensors(kept, wanted, where=checkpoint.path.name))
 
 
 def own_dtype(tensors: Mapping[str, Tensor]) -> str:

@@ -70,6 +70,8 @@ def has_hooks(module):
 
 def is_transformed():
     """Whether torch.func or forward-mode differentiation is at work, which oneDNN's operators know nothing of."""
+    if torch.compiler.is_compiling():
+        return False
     return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
 
 
@@ -159,7 +161,7 @@ def can_fuse(hidden_states, tensors):
     dtype = hidden_states.dtype
     return (
         HAS_FUSED_LINEAR
-        and (torch.compiler.is_compiling() or not is_transformed())
+        and not is_transformed()
         and (dtype == torch.float32 or (dtype == torch.bfloat16 and HAS_BFLOAT16))
         and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")

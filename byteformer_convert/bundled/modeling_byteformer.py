@@ -169,7 +169,7 @@ class ByteFormerEmbeddings(nn.Module):
             (not torch.is_grad_enabled() or (device == "cpu" and not torch.compiler.is_compiling()))
             and not torch.is_autocast_enabled(device)
             and not is_exporting()
-            and (torch.compiler.is_compiling() or not is_transformed())
+            and not is_transformed()
             and is_plain(table, nn.Embedding)
             and is_plain(self.projection, nn.Conv1d)
             and not (table.max_norm or table.scale_grad_by_freq or table.sparse)

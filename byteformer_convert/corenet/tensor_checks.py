@@ -13,6 +13,7 @@ from byteformer_convert.errors import CheckpointError
 DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LONGEST_NAME: Final = 120
 MOST_TENSORS: Final = 2000  # no ByteFormer of CoreNet has more than 519; each one more is looked at, compared and drawn
+_PLAIN: Final = (torch.Tensor, torch.nn.Parameter)
 _SHOWN: Final = 5
 _COUNTED_AT_ONCE: Final = 1 << 22
 
@@ -51,9 +52,27 @@ def checked_tensors(
     return {name: value.detach().resolve_neg() for name, value in state.items()}
 
 
+def cast_tensors(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, *, where: str) -> dict[str, torch.Tensor]:
+    """The tensors in another dtype; those that have it are not copied.
+
+    Raises:
+        CheckpointError: They hold values that the dtype cannot hold, which would become infinite.
+    """
+    cast = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+    too_large = [name for name, tensor in cast.items() if tensors[name].dtype != dtype and not is_finite(tensor)]
+    if too_large:
+        raise CheckpointError(
+            f"it holds values beyond {torch.finfo(dtype).max:g}, the largest in {str(dtype).removeprefix('torch.')}: "
+            f"{names_list(too_large)}.",
+            where=where,
+            hint=None if dtype == torch.float32 else "Give --dtype float32.",
+        )
+    return cast
+
+
 def is_plain(value: Any) -> bool:
     """Whether it is a dense tensor on the CPU, of no subclass but Parameter."""
-    return type(value) in (torch.Tensor, torch.nn.Parameter) and _not_plain(value) is None
+    return type(value) in _PLAIN and _not_plain(value) is None
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
@@ -81,7 +100,7 @@ def _problem(name: Any, value: Any) -> tuple[str, str] | None:
         return "names that are not text", f" ({type(name).__name__})"
     if not name.isprintable() or len(name) > LONGEST_NAME:
         return "names that cannot be shown", ""
-    if type(value) not in (torch.Tensor, torch.nn.Parameter):
+    if type(value) not in _PLAIN:
         return "values that are not tensors", f" ({type(value).__name__})"
     for problem, found in _TENSOR_PROBLEMS:
         if (note := found(value)) is not None:

@@ -87,7 +87,7 @@ def draw_batch(reporter: Reporter, batch: Batch) -> None:
         counts = ", ".join(f"{count} {status}" for status, count in _counts(batch).items()) or "nothing to do"
         reporter.out.sentence(f"{counts}. Report: [bold]{escape(str(batch.report_file))}[/]")
     if batch.interrupted:
-        reporter.err.print("Interrupted. The same command again does what is left.")
+        reporter.err.sentence("Interrupted. The same command again does what is left.")
 
 
 def _counts(batch: Batch) -> dict[str, int]:

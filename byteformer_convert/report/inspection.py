@@ -31,6 +31,6 @@ def draw_inspection(reporter: Reporter, inspection: Inspection) -> None:
         facts.add_row(name, escape(value))
     reporter.out.print(facts)
     reporter.out.print(family_table(inspection.families))
-    reporter.out.print(f"{inspection.parameters:,} parameters in all.")
+    reporter.out.sentence(f"{inspection.parameters:,} parameters in all.")
     if inspection.mismatches:
         reporter.out.print(mismatch_table(inspection.mismatches))

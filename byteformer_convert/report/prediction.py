@@ -25,4 +25,4 @@ def draw_prediction(reporter: Reporter, prediction: Prediction) -> None:
     for error in prediction.errors:
         reporter.problem(error)
     if prediction.errors and len(prediction.files) > 1:
-        reporter.err.print(f"{len(prediction.errors)} of {len(prediction.files)} files could not be classified.")
+        reporter.err.sentence(f"{len(prediction.errors)} of {len(prediction.files)} files could not be classified.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -219,7 +220,7 @@ def faults_after(runner: Forks, scene: Scene, point: Point, ended: Ended, *, exc
 
 def _is_pythons_own(path: Path) -> bool:
     """What Python writes to learn whether a folder takes temporary files, and removes at once."""
-    return path.is_file() and path.read_bytes() in (b"", b"blat")
+    return bool(re.fullmatch(r"[a-z0-9_]{8}", path.name)) and path.is_file() and path.read_bytes() in (b"", b"blat")
 
 
 def _first(scene: Scene, point: Point, ended: Ended) -> Iterator[str]:

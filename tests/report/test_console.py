@@ -13,9 +13,9 @@ PLAIN = "error: one two three /a/path/of/more/letters/than/the/terminal/has and 
 IN_LINES = "error: one two\nthree\n/a/path/of/more/letters/than/the/terminal/has\nand more words\n"
 
 
-def printed(markup: str, *, terminal: bool, colors: bool = False) -> str:
+def printed(markup: str, *, terminal: bool) -> str:
     stream = io.StringIO()
-    console = SentenceConsole(file=stream, force_terminal=terminal, width=18, no_color=not colors, emoji=False)
+    console = SentenceConsole(file=stream, force_terminal=terminal, width=18, no_color=True, emoji=False)
     console.sentence(markup)
     return stream.getvalue()
 
